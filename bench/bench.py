@@ -1,0 +1,219 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Measures denet beside its peers, interleaved, and prints ratios as Markdown (docs/benchmarks.md is made from it).
+
+Absolute times belong to the machine that ran this; the ratios are what is compared with the targets. A peer that is
+not installed is left out and named.
+"""
+import argparse
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+DENET = os.environ.get("DENET", os.path.join(ROOT, "build", "src", "denet"))
+LOADS = os.environ.get("WORKLOADS", os.path.join(ROOT, "tests", "workloads", "out"))
+missing = []
+
+
+def tool(name, path=None):
+    found = path if path and os.access(path, os.X_OK) else shutil.which(name)
+    if not found and name not in missing:
+        missing.append(name)
+    return found
+
+
+def timer(work, rounds, pause_ms, commands):
+    binary = os.path.join(work, "spawn-timer")
+    if not os.path.exists(binary):
+        subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", binary, os.path.join(HERE, "spawn-timer.c")], check=True)
+    args = [binary, str(rounds), str(pause_ms)]
+    for i, (name, argv) in enumerate(commands):
+        args += ([] if i == 0 else ["::"]) + [name] + argv
+    out = subprocess.run(args, check=True, capture_output=True, text=True).stdout
+    return {row["name"]: row for row in map(json.loads, out.splitlines())}
+
+
+def table(head, rows):
+    print("| " + " | ".join(head) + " |")
+    print("|" + "---|" * len(head))
+    for row in rows:
+        print("| " + " | ".join(str(cell) for cell in row) + " |")
+    print()
+
+
+def us(ns):
+    return f"{ns / 1000:,.0f}"
+
+
+def with_tool(commands, name, argv, label=None, path=None):
+    found = tool(name, path)
+    if found:
+        commands.append((label or name, [found] + argv))
+
+
+def launch(work, quick):
+    print("## Launch cost: wrapping /bin/true, spawn to reap\n")
+    commands = [("/bin/true alone", ["/bin/true"]),
+                ("denet run, procfs tier", [DENET, "run", "--backend", "procfs", "--", "/bin/true"]),
+                ("denet run --json, procfs tier", [DENET, "run", "--backend", "procfs", "--json", "--", "/bin/true"]),
+                ("denet run, perf tier", [DENET, "run", "--backend", "perf", "--", "/bin/true"]),
+                ("denet run --json, perf tier", [DENET, "run", "--backend", "perf", "--json", "--", "/bin/true"])]
+    with_tool(commands, "time", ["/bin/true"], "GNU time", "/usr/bin/time")
+    with_tool(commands, "timeout", ["5", "/bin/true"])
+    with_tool(commands, "perf", ["stat", "--", "/bin/true"], "perf stat")
+    with_tool(commands, "perf", ["stat", "-e", "task-clock", "--", "/bin/true"], "perf stat -e task-clock")
+    with_tool(commands, "strace", ["-c", "-f", "/bin/true"], "strace -c -f")
+    got = timer(work, 40 if quick else 200, 0, commands)
+    base, gnu = got["/bin/true alone"], got.get("GNU time")
+    perf = got.get("perf stat")
+    table(["command", "min µs", "median µs", "over true, median µs", "x GNU time", "x perf stat", "peak RSS KiB"],
+          [[name, us(r["min"]), us(r["median"]), us(r["median"] - base["median"]),
+            f"{r['median'] / gnu['median']:.2f}" if gnu else "-", f"{r['median'] / perf['median']:.2f}" if perf else "-",
+            r["rss_kib"]] for name, r in got.items()])
+    print("Cold: 1.5 s of pause before each, so that no perf event is alive and the kernel's static key is off.\n")
+    cold = timer(work, 3 if quick else 9, 1500, commands[:5:2][:1] + [commands[1], commands[3]] +
+                 [c for c in commands if c[0] == "perf stat"])
+    table(["command", "min µs", "median µs"], [[n, us(r["min"]), us(r["median"])] for n, r in cold.items()])
+
+
+def hyperfine(work, quick):
+    if not tool("hyperfine"):
+        return
+    print("## hyperfine -N, for reference: what it says of a wrapped command\n")
+    out = os.path.join(work, "hyperfine.json")
+    subprocess.run(["hyperfine", "-N", "--warmup", "3", "--runs", "20" if quick else "100", "--export-json", out, "/bin/true",
+                    f"{DENET} run --backend procfs -q -- /bin/true"], check=True, capture_output=True)
+    table(["command", "mean µs", "min µs"],
+          [[r["command"].replace(DENET, "denet"), f"{r['mean'] * 1e6:,.0f}", f"{r['min'] * 1e6:,.0f}"]
+           for r in json.load(open(out))["results"]])
+
+
+def slowdown(work, quick):
+    print("## What the command pays: wall time under each tool, x of the bare command\n")
+    load = lambda *a: [os.path.join(LOADS, a[0])] + [str(x) for x in a[1:]]
+    rows = []
+    for title, argv in (("forkstorm 1000 0.1", load("forkstorm", 1000, "0.1")), ("execstorm 200 1", load("execstorm", 200, 1)),
+                        ("pingpong 50000", load("pingpong", 50000)), ("sleeps 2000 0", load("sleeps", 2000, 0)),
+                        ("mixed 100000", load("mixed", 100000))):
+        commands = [("bare", argv), ("denet procfs", [DENET, "run", "--backend", "procfs", "-q", "--"] + argv),
+                    ("denet perf", [DENET, "run", "--backend", "perf", "-q", "--"] + argv)]
+        with_tool(commands, "perf", ["stat", "-o", "/dev/null", "--"] + argv, "perf stat")
+        if "pingpong" not in title and "mixed" not in title:
+            with_tool(commands, "strace", ["-c", "-f", "-o", "/dev/null"] + argv, "strace -c -f")
+        got = timer(work, 3 if quick else 7, 0, commands)
+        bare = got["bare"]["min"]
+        rows.append([title, f"{bare / 1e6:,.1f}"] + [f"{got[n]['min'] / bare:.2f}" if n in got else "-"
+                                                  for n in ("denet procfs", "denet perf", "perf stat", "strace -c -f")])
+    table(["workload", "bare ms (min)", "denet procfs", "denet perf", "perf stat", "strace -c -f"], rows)
+
+
+def spent(argv, seconds, stop=None):
+    """CPU seconds and peak RSS of a tool that watches for some seconds."""
+    pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=[
+        (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0), (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0)])
+    if stop:
+        time.sleep(seconds)
+        os.kill(pid, stop)
+    _, status, usage = os.wait4(pid, 0)
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss, status
+
+
+PSUTIL = ("import psutil,time,sys\np=psutil.Process(int(sys.argv[1]))\nend=time.monotonic()+float(sys.argv[2])\n"
+          "while time.monotonic()<end:\n for q in [p]+p.children(recursive=True):\n  try:\n   with q.oneshot(): q.cpu_times();q.memory_info();q.io_counters()\n"
+          "  except psutil.Error: pass\n time.sleep(0.1)\n")
+
+
+def tree_of(n):
+    """A parent with n sleeping children, ready when it says so."""
+    proc = subprocess.Popen([sys.executable, "-c", "import os,sys,signal,time\nn=int(sys.argv[1])\nfor i in range(n):\n"
+                             " if os.fork()==0: signal.pause()\nprint('ready',flush=True)\nsignal.pause()\n", str(n)],
+                            stdout=subprocess.PIPE, text=True, start_new_session=True)
+    proc.stdout.readline()
+    return proc
+
+
+def sampler(work, quick):
+    print("## Sampler cost: watching a tree of sleeping processes, percent of one core (start cost taken off) and peak RSS\n")
+    seconds = 4
+    head = ["processes", "tool", "CPU %", "CPU ms a sample", "peak RSS MiB"]
+    rows = []
+    for n in (10, 100, 1000, 10000):
+        if quick and n > 1000:
+            continue
+        proc = tree_of(n)
+        pid = str(proc.pid)
+        attach = [DENET, "attach", "-i", "100", "-o", "/dev/null"]
+        tools = [("denet procfs 10 Hz", attach + ["--backend", "procfs", "-d"], [pid], 10),
+                 ("denet auto 10 Hz", attach + ["-d"], [pid], 10),
+                 ("denet --per-process 10 Hz", attach + ["--per-process", "--backend", "procfs", "-d"], [pid], 10)]
+        for name, before, after, hz in tools:
+            low, _, s0 = spent(before + ["0.05"] + after, 0)
+            cpu, rss, s1 = spent(before + [str(seconds)] + after, seconds)
+            note = "" if s0 == 0 and s1 == 0 else f" (exit {s0}/{s1})"
+            rows.append([n, name + note, f"{max(0.0, cpu - low) / seconds * 100:.2f}",
+                         f"{max(0.0, cpu - low) / seconds / hz * 1000:.2f}", f"{rss / 1024:.1f}"])
+        if tool("pidstat"):
+            cpu, rss, _ = spent(["pidstat", "-u", "-r", "-d", "1", str(seconds)], seconds)
+            low, _, _ = spent(["pidstat", "-V"], 0)
+            rows.append([n, "pidstat -urd 1 Hz, all", f"{(cpu - low) / seconds * 100:.2f}", f"{(cpu - low) / seconds * 1000:.2f}", f"{rss / 1024:.1f}"])
+        if tool("top"):
+            cpu, rss, _ = spent(["top", "-b", "-d", "0.1", "-n", str(seconds * 10)], seconds)
+            rows.append([n, "top -b 10 Hz, all", f"{cpu / seconds * 100:.2f}", f"{cpu / seconds / 10 * 1000:.2f}", f"{rss / 1024:.1f}"])
+        if subprocess.run(["/usr/bin/python3", "-c", "import psutil"], capture_output=True).returncode == 0:
+            low, _, _ = spent(["/usr/bin/python3", "-c", PSUTIL, pid, "0"], 0)
+            cpu, rss, _ = spent(["/usr/bin/python3", "-c", PSUTIL, pid, str(seconds)], seconds)
+            rows.append([n, "psutil, pause of 0.1 s", f"{max(0.0, cpu - low) / seconds * 100:.2f}", "-", f"{rss / 1024:.1f}"])
+        elif "python3-psutil" not in missing:
+            missing.append("python3-psutil")
+        if n == 10000 and tool("ps"):
+            cpu, rss, _ = spent(["ps", "-e"], 0)
+            rows.append([n, "ps -e, once", "-", f"{cpu * 1000:.0f}", f"{rss / 1024:.1f}"])
+        os.killpg(proc.pid, signal.SIGKILL)
+        proc.wait()
+    table(head, rows)
+
+
+def stats(work, quick):
+    print("## denet stats against jq\n")
+    path = os.path.join(work, "stream.json")
+    size = 40 if quick else 200
+    subprocess.run(["/usr/bin/python3", os.path.join(ROOT, "tests", "make-stream.py"), "--mib", str(size), path], check=True)
+    commands = [("denet stats", [DENET, "stats", path]), ("wc -l", ["wc", "-l", path])]
+    with_tool(commands, "jq", ["-c", ".tree.cpu.total_ns", path], "jq -c .tree.cpu.total_ns")
+    got = timer(work, 3, 0, commands)
+    mine = got["denet stats"]["median"]
+    size = os.path.getsize(path)
+    table(["command", "MB/s", "x as long as denet stats", "peak RSS MiB"],
+          [[n, f"{size / r['median'] * 1000:,.0f}", f"{r['median'] / mine:.1f}", f"{r['rss_kib'] / 1024:.1f}"] for n, r in got.items()])
+    os.unlink(path)
+
+
+SECTIONS = {"launch": launch, "hyperfine": hyperfine, "slowdown": slowdown, "sampler": sampler, "stats": stats}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, no 10,000 processes")
+    parser.add_argument("section", nargs="*", help="of: " + " ".join(SECTIONS))
+    options = parser.parse_args()
+    unknown = [s for s in options.section if s not in SECTIONS]
+    if unknown:
+        parser.error("no section " + unknown[0])
+    print(f"Linux {os.uname().release}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}.\n")
+    with tempfile.TemporaryDirectory(prefix="denet-bench-") as work:
+        for name in options.section or SECTIONS:
+            SECTIONS[name](work, options.quick)
+    if missing:
+        print("Not installed, so left out: " + ", ".join(missing) + ".")
+
+
+if __name__ == "__main__":
+    main()

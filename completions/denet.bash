@@ -1,0 +1,112 @@
+# bash completion for denet, made from its option table; do not edit.
+# shellcheck shell=bash disable=SC2207
+
+# Options whose next word is a value.
+_denet_takes_value()
+{
+	case $1 in
+	--name|--cmdline|--cgroup|-o|--out|--format|--color|-i|--interval|-m|--max-interval|-d|--duration|--backend|-e|--events|--metrics|--proc|--sys|--fake) return 0 ;;
+	esac
+	return 1
+}
+
+_denet_metrics()
+{
+	local head='' word=$1
+	[[ $word == *,* ]] && head=${word%,*},
+	compopt -o nospace
+	COMPREPLY=($(compgen -P "$head" -W 'cpu cpu.total_ns cpu.user_ns cpu.system_ns cpu.usage_percent cpu.run_delay_ns cpu.blocked_ns cpu.voluntary_switches cpu.involuntary_switches cpu.migrations memory memory.rss_bytes memory.virtual_bytes memory.swap_bytes memory.pss_bytes memory.peak_rss_bytes memory.peak_tree_rss_bytes memory.minor_faults memory.major_faults io io.read_bytes io.write_bytes io.cancelled_write_bytes io.read_chars io.write_chars io.read_calls io.write_calls network network.rx_bytes network.tx_bytes network.retransmits network.sockets process process.count process.threads process.fds process.started process.exited hw hw.cycles hw.instructions hw.cache_references hw.cache_misses hw.branches hw.branch_misses hw.stalled_cycles_frontend hw.stalled_cycles_backend hw.l1d_loads hw.l1d_misses hw.llc_loads hw.llc_misses hw.dtlb_loads hw.dtlb_misses hw.running_ratio hw.ipc hw.cache_miss_ratio hw.branch_miss_ratio pressure pressure.cpu.some_ns pressure.cpu.full_ns pressure.memory.some_ns pressure.memory.full_ns pressure.io.some_ns pressure.io.full_ns cgroup cgroup.cpu.usage_ns cgroup.cpu.throttled_ns cgroup.cpu.throttled_periods cgroup.memory.current_bytes cgroup.memory.peak_bytes cgroup.pids.current' -- "${word##*,}"))
+}
+
+_denet_value()
+{
+	case $1 in
+	--name) COMPREPLY=() ;;
+	--cmdline) COMPREPLY=() ;;
+	--cgroup) compopt -o filenames; COMPREPLY=($(compgen -f -- "$2")) ;;
+	-o|--out) compopt -o filenames; COMPREPLY=($(compgen -f -- "$2")) ;;
+	--format) COMPREPLY=($(compgen -W 'auto json csv' -- "$2")) ;;
+	--color) COMPREPLY=($(compgen -W 'auto always never' -- "$2")) ;;
+	-i|--interval) COMPREPLY=() ;;
+	-m|--max-interval) COMPREPLY=() ;;
+	-d|--duration) COMPREPLY=() ;;
+	--backend) COMPREPLY=($(compgen -W 'auto procfs perf ebpf fake' -- "$2")) ;;
+	-e|--events) COMPREPLY=() ;;
+	--metrics) _denet_metrics "$2" ;;
+	--proc) compopt -o filenames; COMPREPLY=($(compgen -d -- "$2")) ;;
+	--sys) compopt -o filenames; COMPREPLY=($(compgen -d -- "$2")) ;;
+	--fake) compopt -o filenames; COMPREPLY=($(compgen -f -- "$2")) ;;
+	esac
+}
+
+_denet_options()
+{
+	case $1 in
+	run) echo '--json -j --out -o --format --live --quiet -q --color --interval -i --max-interval -m --duration -d --backend --events -e --metrics --per-process --process-events --no-children --no-subreaper --wait-tree --proc --sys --fake --debug --help -h --version -V' ;;
+	attach) echo '--name --cmdline --cgroup --json -j --out -o --format --live --quiet -q --color --interval -i --max-interval -m --duration -d --backend --events -e --metrics --per-process --process-events --no-children --proc --sys --fake --debug --help -h --version -V' ;;
+	stats) echo '--color --json -j --lenient --debug --help -h --version -V' ;;
+	doctor) echo '--color --json -j --proc --sys --debug --help -h --version -V' ;;
+	metrics) echo '--json -j --markdown --schema --help -h --version -V' ;;
+	help) echo '--help -h --version -V' ;;
+	*) echo '--name --cmdline --cgroup --json -j --out -o --format --live --quiet -q --color --interval -i --max-interval -m --duration -d --backend --events -e --metrics --per-process --process-events --no-children --no-subreaper --wait-tree --lenient --markdown --schema --proc --sys --fake --debug --help -h --version -V' ;;
+	esac
+}
+
+_denet()
+{
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+	local command='' word i
+
+	# The shell takes --name=value for three words.
+	if [[ $cur == '=' ]]; then
+		cur=''
+	elif [[ $prev == '=' ]]; then
+		prev=${COMP_WORDS[COMP_CWORD - 2]}
+	fi
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		word=${COMP_WORDS[i]}
+		if _denet_takes_value "$word"; then
+			[[ ${COMP_WORDS[i + 1]} == '=' ]] && ((i++))
+			((i++))
+		elif [[ $word == -- && $command == run ]]; then
+			_denet_command $((i + 1))
+			return
+		elif [[ $word != -* && $command == run ]]; then
+			_denet_command "$i"
+			return
+		elif [[ $word != -* && -z $command ]]; then
+			command=$word
+		fi
+	done
+	if _denet_takes_value "$prev"; then
+		_denet_value "$prev" "$cur"
+		return
+	fi
+	if [[ $cur == -* ]]; then
+		COMPREPLY=($(compgen -W "$(_denet_options "$command")" -- "$cur"))
+		return
+	fi
+	case $command in
+	run) _denet_command "$COMP_CWORD" ;;
+	stats) compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")) ;;
+	attach) COMPREPLY=($(compgen -W "$(cd /proc && echo [0-9]*)" -- "$cur")) ;;
+	'' | help) COMPREPLY=($(compgen -W 'run attach stats doctor metrics help' -- "$cur")) ;;
+	esac
+}
+
+# The measured command begins at word $1.
+_denet_command()
+{
+	if declare -F _comp_command_offset >/dev/null; then
+		_comp_command_offset "$1"
+	elif declare -F _command_offset >/dev/null; then
+		_command_offset "$1"
+	elif (($1 == COMP_CWORD)); then
+		COMPREPLY=($(compgen -c -- "${COMP_WORDS[COMP_CWORD]}"))
+	else
+		compopt -o filenames
+		COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}"))
+	fi
+}
+
+complete -F _denet denet

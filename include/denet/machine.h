@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Facts of the machine and of our privileges on it, for the stream's header and for hints. Read once, cheaply, relative
+ * to directory descriptors. What could not be determined is absent (NULL, -1 or has_ false), never guessed.
+ */
+#ifndef DENET_MACHINE_H
+#define DENET_MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct dn_cgroup_facts {
+	int version; /* 1, 2; 0 unknown */
+	char path[512]; /* in the hierarchy; v1: of the memory controller, else of the first that is found */
+	/*
+	 * The tightest limit on the way up to the root of what is visible. Not limited: has_ true, value UINT64_MAX or
+	 * quota < 0. Unknown: has_ false.
+	 */
+	bool has_memory_max;
+	uint64_t memory_max_bytes;
+	bool has_cpu_quota;
+	double cpu_quota_ratio; /* CPUs: 1.5 is one and a half */
+	bool has_pids_max;
+	uint64_t pids_max;
+};
+
+struct dn_machine {
+	char hostname[256];
+	char kernel[256]; /* uname release */
+	char arch[64];
+	char cpu_model[256];
+	int cpus_online;
+	char affinity[256]; /* "0-7,9" */
+	uint64_t memory_bytes; /* 0 unknown */
+	int numa_nodes; /* -1 unknown */
+	int smt; /* 0, 1; -1 unknown */
+	char governor[64]; /* of the CPUs, "mixed" when they differ; "" when there is none */
+	char thp[32]; /* the chosen word: "always", "madvise", "never"; "" unknown */
+	char virtualization[64]; /* "kvm", "xen", ...; "none"; "" unknown */
+	char container[64]; /* "docker", "podman", "lxc", "kubernetes", ...; "" none seen */
+	struct dn_cgroup_facts cgroup;
+
+	/* privileges */
+	uid_t euid;
+	uint64_t capabilities; /* effective, a bit each */
+	int perf_event_paranoid; /* INT_MIN unknown */
+	int unprivileged_bpf_disabled; /* -1 unknown */
+	bool btf; /* /sys/kernel/btf/vmlinux is readable and not empty */
+	char lockdown[32]; /* "none", "integrity", "confidentiality"; "" unknown */
+	bool no_new_privs;
+	int seccomp; /* 0 off, 1 strict, 2 filter; -1 unknown */
+	int yama_ptrace_scope; /* -1 when there is no Yama */
+};
+
+/* Never fails: what can't be read stays unknown. sys_fd may be -1. */
+void dn_machine_read(int proc_fd, int sys_fd, struct dn_machine *ret);
+
+/* Name of capability number n ("cap_bpf"), or NULL. */
+const char *dn_capability_name(unsigned n);
+
+/* The parsers, apart for tests and fuzzing. All take NUL-terminated text and never fail harder than "unknown". */
+void dn_machine_parse_cpuinfo(const char *text, char *model, size_t size);
+/* Counts CPUs in a list like "0-3,8"; -EINVAL. */
+int dn_machine_parse_cpu_list(const char *text);
+
+/*
+ * /proc/PID/cgroup. Fills version and path: v2 when the unified line is the only one or holds the controllers, as on
+ * hybrid systems v1's memory or cpu path otherwise. controller NULL: as said; else the v1 path of that controller,
+ * -ENOENT when there is none.
+ */
+int dn_cgroup_parse(const char *text, const char *controller, int *ret_version, char *path, size_t size);
+/* cgroup v2 "max 100000" / "50000 100000" -> CPUs; unlimited: negative. 0 or -EINVAL. */
+int dn_cgroup_parse_cpu_max(const char *text, double *ret_ratio);
+/*
+ * Where the cgroup's files are: a directory descriptor for the cgroup of pid (0: self) in the given v1 controller
+ * (NULL: v2), found through mountinfo, so that a container's view works. Negative errno when there is none.
+ */
+int dn_cgroup_open(int proc_fd, pid_t pid, const char *controller, int *ret_version);
+
+#endif

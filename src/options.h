@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command line. One table (options.def) makes the parser, the help texts, the man pages' option lists and the
+ * shell completions.
+ */
+#ifndef DENET_OPTIONS_H
+#define DENET_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <denet/log.h>
+#include <denet/metric.h>
+
+enum dn_command {
+	DN_COMMAND_NONE,
+	DN_COMMAND_RUN,
+	DN_COMMAND_ATTACH,
+	DN_COMMAND_STATS,
+	DN_COMMAND_DOCTOR,
+	DN_COMMAND_METRICS,
+	DN_COMMAND_HELP,
+	DN_COMMAND_VERSION,
+};
+
+enum dn_color { DN_COLOR_AUTO, DN_COLOR_ALWAYS, DN_COLOR_NEVER };
+enum dn_format { DN_FORMAT_AUTO, DN_FORMAT_JSON, DN_FORMAT_CSV };
+
+struct dn_options {
+	enum dn_command command;
+	const char *help_topic; /* help: the subcommand asked about, or NULL */
+
+	/* run and attach */
+	bool json;
+	const char *out;
+	enum dn_format format;
+	uint64_t interval_ns;     /* default 100 ms */
+	uint64_t max_interval_ns; /* default 1000 ms; equals interval_ns when only --interval was given */
+	uint64_t duration_ns;     /* 0: none */
+	const char *backend;      /* "auto", "procfs", "perf", "ebpf", "fake" */
+	const char *events;
+	const char *metrics;      /* --metrics LIST: names or prefixes ("cpu", "memory.rss_bytes"); NULL: all */
+	bool per_process;
+	bool process_events;
+	bool no_children;
+	bool no_subreaper;
+	bool wait_tree;
+	bool live;
+	bool quiet;
+	bool debug;
+	enum dn_color color;
+	const char *proc_root; /* --proc DIR, default "/proc" */
+	const char *sys_root;  /* --sys DIR, default "/sys" */
+	const char *fake_script; /* --fake FILE */
+
+	/* run */
+	char **argv; /* the command, NULL-terminated */
+
+	/* attach */
+	pid_t *pids; /* owned by the options */
+	unsigned n_pids;
+	const char *name;
+	const char *cmdline;
+	const char *cgroup;
+
+	/* stats */
+	const char *file; /* "-": stdin */
+	bool lenient;
+
+	/* metrics */
+	bool markdown;
+	bool schema; /* --schema: the JSON Schema */
+};
+
+/*
+ * Parses argv. 0; -EINVAL with one line in why (the caller prints it and exits with 125 for run, 2 otherwise). On -EINVAL
+ * command tells as far as it was understood. Strings point into argv.
+ */
+int dn_options_parse(int argc, char **argv, struct dn_options *ret, struct dn_why *why);
+void dn_options_finish(struct dn_options *options);
+
+/* --metrics LIST to a set; dynamic metrics are always in. -EINVAL with the nearest name in why. */
+int dn_options_metric_set(const char *list, struct dn_metric_set *ret, struct dn_why *why);
+
+/* The candidate nearest to word, or NULL when none is near. candidates ends with NULL. */
+const char *dn_nearest(const char *word, const char *const *candidates);
+
+/* Help on stdout; topic NULL for the overview. -ENOENT for a topic that is none. */
+int dn_help_print(const char *topic);
+
+#endif

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Wiring of one measurement: outputs, plan, backends, gate, loop, and all of it back in reverse. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <denet/fs.h>
+
+#include "session.h"
+#include "sinks.h"
+#include "stdio-guard.h"
+
+static struct dn_session *session_of(struct dn_core *core)
+{
+	return dn_container_of(core, struct dn_session, core);
+}
+
+static void core_degrade(struct dn_core *core, unsigned metric, enum dn_quality quality, const char *reason)
+{
+	dn_session_degrade(session_of(core), metric, quality, reason);
+}
+
+static void core_lost(struct dn_core *core, const char *source, uint64_t n)
+{
+	session_of(core)->lost_events = dn_add_sat(session_of(core)->lost_events, n);
+	dn_debug("%s lost %llu events", source, (unsigned long long)n);
+}
+
+static int open_directory(const char *path, int *ret, struct dn_why *why)
+{
+	int fd = dn_open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+
+	if (fd < 0) {
+		dn_why_set(why, "cannot open %s: %s", path, strerror(-fd));
+		return fd;
+	}
+	*ret = fd;
+	return 0;
+}
+
+int dn_session_init(struct dn_session *session, const struct dn_options *options, bool attach, struct dn_why *why)
+{
+	struct dn_why ignored;
+	int r;
+
+	memset(session, 0, sizeof(*session));
+	session->options = options;
+	session->attach = attach;
+	session->child.gate = session->child.pidfd = -1;
+	session->env.proc_fd = session->env.sys_fd = -1;
+	session->out.fd = session->terminal.fd = -1;
+	session->signals.source.fd = session->sampler.source.fd = session->duration.fd = -1;
+	session->sampler.base_ns = options->interval_ns;
+	session->sampler.max_ns = options->max_interval_ns;
+	session->sampler.on_tick = dn_session_on_tick;
+	session->signals.on_signal = dn_session_on_signal;
+	r = dn_signals_init(&session->signals, &session->inheritance);
+	if (r == 0)
+		r = dn_loop_new(&session->loop);
+	if (r == 0)
+		r = dn_loop_add(session->loop, &session->signals.source, EPOLLIN);
+	if (r == 0)
+		r = dn_tree_new(&session->listener, &session->tree);
+	if (r < 0) {
+		dn_why_set(why, "cannot set up: %s", strerror(-r));
+		if (r == -EMFILE || r == -ENFILE)
+			dn_why_hint(why, "raise the limit of open files (ulimit -n)");
+		return r;
+	}
+	dn_session_listen(session);
+	session->env.fixture = strcmp(options->proc_root, "/proc") != 0;
+	r = open_directory(options->proc_root, &session->env.proc_fd, why);
+	if (r < 0)
+		return r;
+	/* Without /sys less is known of the machine; nothing else fails. */
+	(void)open_directory(options->sys_root, &session->env.sys_fd, &ignored);
+	session->core = (struct dn_core){
+		.loop = session->loop, .tree = session->tree, .degrade = core_degrade, .lost = core_lost};
+	return 0;
+}
+
+static bool want_color(enum dn_color color)
+{
+	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	if (color != DN_COLOR_AUTO)
+		return color == DN_COLOR_ALWAYS;
+	return isatty(STDERR_FILENO) && !(no_color && *no_color) && !(term && strcmp(term, "dumb") == 0);
+}
+
+static unsigned terminal_columns(void)
+{
+	struct winsize size;
+
+	if (!isatty(STDERR_FILENO) || ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0)
+		return 0;
+	return size.ws_col;
+}
+
+static bool is_csv(const struct dn_options *options)
+{
+	size_t len = options->out ? strlen(options->out) : 0;
+
+	if (options->format != DN_FORMAT_AUTO)
+		return options->format == DN_FORMAT_CSV;
+	return len > 4 && strcmp(options->out + len - 4, ".csv") == 0;
+}
+
+static int add_sink(struct dn_session *session, int r, struct dn_sink *sink)
+{
+	if (r == 0)
+		session->sink[session->n_sinks++] = sink;
+	return r;
+}
+
+int dn_session_open_outputs(struct dn_session *session, struct dn_why *why)
+{
+	const struct dn_options *options = session->options;
+	struct dn_sink *sink = NULL;
+	bool stream = options->json || options->out;
+	int r = 0;
+
+	if (stream) {
+		const char *spec = options->out ? options->out : "-";
+
+		if (strcmp(spec, "-") == 0 && dn_stdio_was_closed() & 1u << STDOUT_FILENO) {
+			dn_why_set(why, "cannot write the stream: stdout is closed");
+			dn_why_hint(why, "use -o FILE");
+			return -EBADF;
+		}
+		r = dn_output_open(spec, &session->out, why);
+		if (r < 0)
+			return r;
+		if (is_csv(options)) {
+			r = dn_sink_csv_new(&session->out, &sink);
+		} else {
+			r = dn_sink_jsonl_new(&session->out, options->process_events, &sink);
+			session->header_wanted = true;
+		}
+		r = add_sink(session, r, sink);
+	}
+	dn_output_from_fd(STDERR_FILENO, "stderr", &session->terminal);
+	if (r == 0 && options->live && isatty(STDERR_FILENO)) {
+		r = dn_sink_live_new(&session->terminal, want_color(options->color), terminal_columns(), &sink);
+		r = add_sink(session, r, sink);
+	}
+	if (r == 0 && !stream && !options->quiet) {
+		r = dn_sink_summary_new(&session->terminal, want_color(options->color), terminal_columns(), &sink);
+		r = add_sink(session, r, sink);
+	}
+	if (r < 0)
+		dn_why_set(why, "cannot set up the output: %s", strerror(-r));
+	return r;
+}
+
+/* What is asked for, and what denet itself needs: the process table. */
+static int wanted_metrics(struct dn_session *session, struct dn_metric_set *ret, struct dn_why *why)
+{
+	int r = dn_options_metric_set(session->options->metrics, ret, why);
+
+	if (r < 0)
+		return r;
+	if (session->options->no_children) {
+		dn_metric_set_del(ret, DN_M_process_started);
+		dn_metric_set_del(ret, DN_M_process_exited);
+		dn_metric_set_del(ret, DN_M_process_count);
+		return 0;
+	}
+	dn_metric_set_add(ret, DN_M_process_started);
+	return 0;
+}
+
+int dn_session_plan(struct dn_session *session, const pid_t *targets, unsigned n_targets, struct dn_why *why)
+{
+	const struct dn_options *options = session->options;
+	struct dn_env *env = &session->env;
+	int r;
+
+	env->attach = session->attach;
+	env->no_children = options->no_children;
+	env->subreaper = !session->attach && !options->no_subreaper &&
+			 prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0;
+	env->per_process = options->per_process;
+	env->targets = targets;
+	env->n_targets = n_targets;
+	env->events = options->events;
+	env->script = options->fake_script;
+	env->interval_ns = options->interval_ns;
+	r = wanted_metrics(session, &env->wanted, why);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < n_targets; i++) {
+		if (!dn_tree_add_target(session->tree, targets[i], !session->attach))
+			return -ENOMEM;
+	}
+	r = dn_plan_probe(options->backend, env, &session->plan, why);
+	if (r < 0)
+		return r;
+	dn_plan_make(&session->plan, &env->wanted);
+	return dn_plan_check_forced(&session->plan, options->backend, why);
+}
+
+/* Opens those that supply something, the highest tier first: if it fails, the lower ones take over its metrics. */
+int dn_session_open_backends(struct dn_session *session, struct dn_why *why)
+{
+	struct dn_plan *plan = &session->plan;
+
+	for (unsigned i = plan->n_backends; i > 0; i--) {
+		struct dn_plan_backend *backend = &plan->backend[i - 1];
+		int r;
+
+		if (!backend->active || backend->dead)
+			continue;
+		session->open_backends |= 1u << (i - 1);
+		r = backend->ops->open(backend->instance, &backend->assigned, &session->core);
+		if (r < 0) {
+			dn_debug("backend %s does not open: %s", backend->ops->name, strerror(-r));
+			session->open_backends &= ~(1u << (i - 1));
+			backend->dead = true;
+			if (!backend->probe.reason)
+				backend->probe.reason =
+					dn_probe_printf(&backend->probe, "it could not start: %s", strerror(-r));
+			dn_plan_make(plan, &session->env.wanted);
+			r = dn_plan_check_forced(plan, session->options->backend, why);
+			if (r < 0)
+				return r;
+			continue;
+		}
+		dn_session_replay_births(session, i - 1);
+	}
+	memcpy(session->run.metric, plan->metric, sizeof(session->run.metric));
+	return 0;
+}
+
+/* denet's own need of descriptors grows with the tree; the command got the old limit. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max < 65536 ? limit.rlim_max : 65536;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int on_duration(struct dn_source *source, uint32_t events)
+{
+	dn_session_end(dn_container_of(source, struct dn_session, duration), "duration");
+	return 0;
+}
+
+static int arm_duration(struct dn_session *session)
+{
+	uint64_t end = dn_add_sat(session->core.t0_ns, session->options->duration_ns);
+	struct itimerspec when = {
+		.it_value.tv_sec = (time_t)(end / 1000000000), .it_value.tv_nsec = (long)(end % 1000000000)};
+
+	if (session->options->duration_ns == 0)
+		return 0;
+	session->duration.dispatch = on_duration;
+	session->duration.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (session->duration.fd < 0 || timerfd_settime(session->duration.fd, TFD_TIMER_ABSTIME, &when, NULL) < 0)
+		return -errno;
+	return dn_loop_add(session->loop, &session->duration, EPOLLIN);
+}
+
+static uint64_t child_cpu_ns(pid_t pid)
+{
+	struct timespec ts;
+
+	/* The CPU clock of any pid, all its threads: see clock_getcpuclockid(3). */
+	if (clock_gettime((clockid_t)(~(unsigned)pid << 3 | 2), &ts) < 0)
+		return 0;
+	return dn_timespec_ns(&ts);
+}
+
+int dn_session_start(struct dn_session *session, struct dn_why *why)
+{
+	int r = 0, exec_error = 0;
+
+	if (!session->attach)
+		session->gate_cpu_ns = child_cpu_ns(session->child.pid);
+	clock_gettime(CLOCK_REALTIME, &session->run.time);
+	session->core.t0_ns = dn_now_ns();
+	dn_tree_begin(session->tree, session->core.t0_ns);
+	session->measuring = true;
+	if (!session->attach)
+		r = dn_spawn_open_gate(&session->child);
+	if (r == 0)
+		r = dn_sampler_start(&session->sampler, session->loop, session->core.t0_ns);
+	if (r == 0)
+		r = arm_duration(session);
+	if (r == 0 && session->attach)
+		r = dn_session_watch_targets(session);
+	if (r < 0) {
+		dn_why_set(why, "cannot start measuring: %s", strerror(-r));
+		return r;
+	}
+	raise_descriptor_limit();
+	/* The command runs while denet reads what the header says of the machine. */
+	dn_session_header(session);
+	if (!session->attach)
+		exec_error = dn_spawn_exec_result(&session->child);
+	if (exec_error) {
+		session->ended_by = "exec_failed";
+		dn_why_set(why, "cannot run '%s': %s", session->options->argv[0],
+			exec_error == ENOENT ? "command not found" : strerror(exec_error));
+		return exec_error;
+	}
+	return 0;
+}
+
+int dn_session_loop(struct dn_session *session)
+{
+	int r = session->ended ? 0 : dn_loop_run(session->loop);
+
+	if (session->measuring)
+		dn_session_end(session, "signal");
+	return r;
+}
+
+void dn_session_finish(struct dn_session *session)
+{
+	/* Backends first: they may still hold sources in the loop and processes of the tree. */
+	dn_plan_finish(&session->plan);
+	for (unsigned i = 0; i < session->n_sinks; i++)
+		session->sink[i]->ops->close(session->sink[i]);
+	(void)dn_output_close(&session->out);
+	(void)dn_output_close(&session->terminal);
+	for (unsigned i = 0; session->watches && i < session->env.n_targets; i++) {
+		if (session->watches[i].source.fd >= 0)
+			close(session->watches[i].source.fd);
+	}
+	free(session->watches);
+	if (session->duration.fd >= 0)
+		close(session->duration.fd);
+	if (session->sampler.source.fd >= 0)
+		close(session->sampler.source.fd);
+	dn_signals_finish(&session->signals);
+	dn_child_finish(&session->child);
+	dn_tree_free(session->tree);
+	dn_loop_free(session->loop);
+	if (session->env.proc_fd >= 0)
+		close(session->env.proc_fd);
+	if (session->env.sys_fd >= 0)
+		close(session->env.sys_fd);
+}

@@ -1,0 +1,510 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The stream: a JSON Lines record per header, sample, event and summary. Which metrics the records
+ * hold is settled once, at the header (json-layout.h).
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "json-layout.h"
+#include "json-writer.h"
+#include "sinks.h"
+
+struct jsonl {
+	struct dn_sink sink;
+	struct dn_output *output;
+	bool process_events;
+	struct dn_json json;
+	struct dn_json_layout tree, system, process;
+};
+
+const char *dn_event_name(enum dn_event_type type)
+{
+	static const char *const names[] = {
+		[DN_EVENT_FORK] = "fork",
+		[DN_EVENT_EXEC] = "exec",
+		[DN_EVENT_EXIT] = "exit",
+		[DN_EVENT_GAP] = "gap",
+		[DN_EVENT_BACKEND_LOST] = "backend_lost",
+		[DN_EVENT_CPUS_CHANGED] = "cpus_changed",
+		[DN_EVENT_TARGET_LOST] = "target_lost",
+	};
+
+	return (unsigned)type < sizeof(names) / sizeof(names[0]) ? names[type] : "unknown";
+}
+
+/* Small parts */
+
+static struct jsonl *self_of(struct dn_sink *sink)
+{
+	return (struct jsonl *)sink;
+}
+
+static void begin(struct dn_json *json, const char *kind)
+{
+	dn_json_reset(json);
+	dn_json_object(json);
+	dn_json_put_string(json, "kind", kind);
+}
+
+static int end(struct jsonl *self)
+{
+	struct dn_json *json = &self->json;
+	int r;
+
+	dn_json_object_end(json);
+	dn_json_newline(json);
+	r = dn_json_error(json);
+	return r < 0 ? r : dn_output_write(self->output, json->data, json->len);
+}
+
+static void put_key_null(struct dn_json *json, const char *key)
+{
+	dn_json_key(json, key);
+	dn_json_null(json);
+}
+
+static void put_i64(struct dn_json *json, const char *key, int64_t value)
+{
+	dn_json_key(json, key);
+	dn_json_i64(json, value);
+}
+
+/* A number that is unknown below 0. */
+static void put_known(struct dn_json *json, const char *key, int64_t value)
+{
+	if (value < 0)
+		put_key_null(json, key);
+	else
+		put_i64(json, key, value);
+}
+
+/* A text that is unknown when empty. */
+static void put_word(struct dn_json *json, const char *key, const char *text)
+{
+	dn_json_put_string(json, key, text && *text ? text : NULL);
+}
+
+static void put_optional(struct dn_json *json, const char *key, const char *text)
+{
+	if (text)
+		dn_json_put_string(json, key, text);
+}
+
+/* The raw bytes in hex beside a name that the stream can't hold as it is. */
+static void put_name(struct dn_json *json, const char *name)
+{
+	static const char digits[] = "0123456789abcdef";
+	char hex[2 * DN_PROCESS_NAME_MAX];
+	size_t len = strnlen(name, DN_PROCESS_NAME_MAX);
+
+	dn_json_key_n(json, "name", 4);
+	dn_json_string_n(json, name, len);
+	if (dn_utf8_valid(name, len))
+		return;
+	for (size_t i = 0; i < len; i++) {
+		hex[2 * i] = digits[(unsigned char)name[i] >> 4];
+		hex[2 * i + 1] = digits[(unsigned char)name[i] & 15];
+	}
+	dn_json_key(json, "name_hex");
+	dn_json_string_n(json, hex, 2 * len);
+}
+
+/* RFC 3339 by hand: gmtime_r() would read the time zone files. */
+static void put_time(struct dn_json *json, const struct timespec *time)
+{
+	int64_t days = time->tv_sec / 86400, seconds = time->tv_sec % 86400;
+	int64_t era, year;
+	unsigned of_era, of_year, month, year_of_era;
+	char text[64];
+
+	if (seconds < 0) {
+		seconds += 86400;
+		days--;
+	}
+	/* Days from 0000-03-01, in eras of 400 years: leap days come last and need no cases. */
+	days += 719468;
+	era = (days >= 0 ? days : days - 146096) / 146097;
+	of_era = (unsigned)(days - era * 146097);
+	year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+	month = (5 * of_year + 2) / 153;
+	year = era * 400 + year_of_era + (month >= 10);
+	snprintf(text, sizeof(text), "%04lld-%02u-%02uT%02u:%02u:%02u.%06uZ", (long long)year,
+		month < 10 ? month + 3 : month - 9, of_year - (153 * month + 2) / 5 + 1,
+		(unsigned)(seconds / 3600), (unsigned)(seconds / 60 % 60), (unsigned)(seconds % 60),
+		(unsigned)(time->tv_nsec / 1000));
+	dn_json_put_string(json, "time", text);
+}
+
+/* The header */
+
+static void put_cgroup(struct dn_json *json, const struct dn_cgroup_facts *cgroup)
+{
+	dn_json_key(json, "cgroup");
+	dn_json_object(json);
+	put_known(json, "version", cgroup->version > 0 ? cgroup->version : -1);
+	put_word(json, "path", cgroup->path);
+	/* No limit and no knowledge of one are both null: either way there is no number. */
+	if (cgroup->has_memory_max && cgroup->memory_max_bytes != UINT64_MAX)
+		dn_json_put_u64(json, "memory_max_bytes", cgroup->memory_max_bytes);
+	else
+		put_key_null(json, "memory_max_bytes");
+	if (cgroup->has_cpu_quota && cgroup->cpu_quota_ratio >= 0)
+		dn_json_put_f64(json, "cpu_quota_ratio", cgroup->cpu_quota_ratio);
+	else
+		put_key_null(json, "cpu_quota_ratio");
+	if (cgroup->has_pids_max && cgroup->pids_max != UINT64_MAX)
+		dn_json_put_u64(json, "pids_max", cgroup->pids_max);
+	else
+		put_key_null(json, "pids_max");
+	dn_json_object_end(json);
+}
+
+static void put_host(struct dn_json *json, const struct dn_machine *machine)
+{
+	dn_json_key(json, "host");
+	dn_json_object(json);
+	put_word(json, "hostname", machine->hostname);
+	put_word(json, "kernel", machine->kernel);
+	put_word(json, "arch", machine->arch);
+	put_word(json, "cpu_model", machine->cpu_model);
+	put_known(json, "cpus_online", machine->cpus_online > 0 ? machine->cpus_online : -1);
+	put_word(json, "affinity", machine->affinity);
+	if (machine->memory_bytes)
+		dn_json_put_u64(json, "memory_bytes", machine->memory_bytes);
+	else
+		put_key_null(json, "memory_bytes");
+	put_known(json, "numa_nodes", machine->numa_nodes);
+	dn_json_key(json, "smt");
+	if (machine->smt < 0)
+		dn_json_null(json);
+	else
+		dn_json_bool(json, machine->smt);
+	put_word(json, "governor", machine->governor);
+	put_word(json, "thp", machine->thp);
+	put_word(json, "virtualization", machine->virtualization);
+	put_word(json, "container", machine->container);
+	put_cgroup(json, &machine->cgroup);
+	dn_json_object_end(json);
+}
+
+static void put_privileges(struct dn_json *json, const struct dn_machine *machine)
+{
+	char unnamed[16];
+
+	dn_json_key(json, "privileges");
+	dn_json_object(json);
+	dn_json_put_u64(json, "euid", machine->euid);
+	dn_json_key(json, "capabilities");
+	dn_json_array(json);
+	for (unsigned i = 0; i < 64; i++) {
+		const char *name = dn_capability_name(i);
+
+		if (!(machine->capabilities >> i & 1))
+			continue;
+		snprintf(unnamed, sizeof(unnamed), "cap_%u", i);
+		dn_json_string(json, name ? name : unnamed);
+	}
+	dn_json_array_end(json);
+	if (machine->perf_event_paranoid == INT_MIN)
+		put_key_null(json, "perf_event_paranoid");
+	else
+		put_i64(json, "perf_event_paranoid", machine->perf_event_paranoid);
+	put_known(json, "unprivileged_bpf_disabled", machine->unprivileged_bpf_disabled);
+	dn_json_put_bool(json, "btf", machine->btf);
+	put_word(json, "lockdown", machine->lockdown);
+	dn_json_put_bool(json, "no_new_privs", machine->no_new_privs);
+	put_known(json, "seccomp", machine->seccomp);
+	put_known(json, "yama_ptrace_scope", machine->yama_ptrace_scope);
+	dn_json_object_end(json);
+}
+
+static void put_backends(struct dn_json *json, const struct dn_run *run)
+{
+	dn_json_key(json, "backends");
+	dn_json_array(json);
+	for (unsigned i = 0; i < run->n_backends; i++) {
+		const struct dn_backend_state *backend = &run->backend[i];
+		const char *state = backend->active ? "active" : "idle";
+
+		dn_json_object(json);
+		dn_json_put_string(json, "name", backend->name);
+		dn_json_put_string(json, "state",
+			backend->fact == DN_FACT_OK ? state : dn_fact_name(backend->fact));
+		put_optional(json, "reason", backend->reason);
+		put_optional(json, "hint", backend->hint);
+		dn_json_object_end(json);
+	}
+	dn_json_array_end(json);
+}
+
+static void put_metric_states(struct dn_json *json, const struct dn_run *run, bool changed_only)
+{
+	dn_json_key(json, "metrics");
+	dn_json_object(json);
+	for (unsigned id = 0; id < dn_metric_count(); id++) {
+		const struct dn_metric_state *state = &run->metric[id];
+
+		if (!state->wanted || (changed_only && !state->changed))
+			continue;
+		dn_json_key(json, dn_metric_info(id)->name);
+		dn_json_object(json);
+		dn_json_put_string(json, "source",
+			state->quality == DN_QUALITY_MISSING ? NULL : state->source);
+		dn_json_put_string(json, "quality", dn_quality_name(state->quality));
+		put_optional(json, "reason", state->reason);
+		put_optional(json, "hint", state->hint);
+		dn_json_object_end(json);
+	}
+	dn_json_object_end(json);
+}
+
+static int header(struct dn_sink *sink, const struct dn_run *run)
+{
+	struct jsonl *self = self_of(sink);
+	struct dn_json *json = &self->json;
+	int r;
+
+	r = dn_json_layout_make(&self->tree, run, DN_LAYOUT_TREE);
+	if (r == 0)
+		r = dn_json_layout_make(&self->system, run, DN_LAYOUT_SYSTEM);
+	if (r == 0)
+		r = dn_json_layout_make(&self->process, run, DN_LAYOUT_PROCESS);
+	if (r < 0)
+		return r;
+
+	begin(json, "header");
+	dn_json_put_u64(json, "schema", DN_SCHEMA_VERSION);
+	dn_json_put_string(json, "denet", DENET_VERSION);
+	put_time(json, &run->time);
+	dn_json_put_string(json, "mode", run->mode);
+	dn_json_key(json, "command");
+	if (run->command) {
+		dn_json_array(json);
+		for (char *const *arg = run->command; *arg; arg++)
+			dn_json_string(json, *arg);
+		dn_json_array_end(json);
+	} else {
+		dn_json_null(json);
+	}
+	dn_json_put_string(json, "cwd", run->cwd);
+	put_known(json, "pid", run->n_targets == 1 ? run->targets[0] : -1);
+	dn_json_key(json, "targets");
+	dn_json_array(json);
+	for (unsigned i = 0; i < run->n_targets; i++)
+		dn_json_i64(json, run->targets[i]);
+	dn_json_array_end(json);
+	dn_json_put_string(json, "tier", run->tier);
+	dn_json_put_u64(json, "interval_ns", run->interval_ns);
+	put_host(json, run->machine);
+	put_privileges(json, run->machine);
+	put_backends(json, run);
+	put_metric_states(json, run, false);
+	return end(self);
+}
+
+/* Samples and events */
+
+static void put_frame(struct jsonl *self, const struct dn_frame *frame)
+{
+	dn_json_key(&self->json, "tree");
+	dn_json_object(&self->json);
+	dn_json_layout_put(&self->json, &self->tree, frame->value);
+	dn_json_object_end(&self->json);
+	dn_json_key(&self->json, "system");
+	dn_json_object(&self->json);
+	dn_json_layout_put(&self->json, &self->system, frame->value);
+	dn_json_object_end(&self->json);
+}
+
+static void put_process(struct jsonl *self, const struct dn_process *process, bool with_end)
+{
+	struct dn_json *json = &self->json;
+
+	dn_json_object(json);
+	dn_json_key_n(json, "pid", 3);
+	dn_json_i64(json, process->pid);
+	dn_json_key_n(json, "ppid", 4);
+	dn_json_i64(json, process->ppid);
+	dn_json_key_n(json, "start_ns", 8);
+	dn_json_u64(json, process->start_ns);
+	if (with_end && process->alive)
+		put_key_null(json, "end_ns");
+	else if (with_end)
+		dn_json_put_u64(json, "end_ns", process->exit_ns);
+	put_name(json, process->name);
+	dn_json_layout_put(json, &self->process, process->value);
+	dn_json_object_end(json);
+}
+
+static int sample(struct dn_sink *sink, const struct dn_run *run, const struct dn_frame *frame,
+	struct dn_tree *tree)
+{
+	struct jsonl *self = self_of(sink);
+	struct dn_json *json = &self->json;
+
+	begin(json, "sample");
+	dn_json_put_u64(json, "seq", frame->seq);
+	dn_json_put_u64(json, "t_ns", frame->t_ns);
+	dn_json_put_u64(json, "interval_ns", frame->interval_ns);
+	if (frame->gap)
+		dn_json_put_bool(json, "gap", true);
+	put_frame(self, frame);
+	if (run->per_process) {
+		dn_json_key(json, "processes");
+		dn_json_array(json);
+		for (const struct dn_process *p = dn_tree_first(tree); p; p = p->next)
+			put_process(self, p, false);
+		dn_json_array_end(json);
+	}
+	return end(self);
+}
+
+static int event(struct dn_sink *sink, const struct dn_run *run, const struct dn_event *ev)
+{
+	struct jsonl *self = self_of(sink);
+	struct dn_json *json = &self->json;
+	const struct dn_process *process = ev->process;
+
+	if (!self->process_events && (ev->type == DN_EVENT_FORK || ev->type == DN_EVENT_EXEC ||
+					     ev->type == DN_EVENT_EXIT))
+		return 0;
+	begin(json, "event");
+	dn_json_put_u64(json, "t_ns", ev->t_ns);
+	dn_json_put_string(json, "event", dn_event_name(ev->type));
+	if (process) {
+		put_i64(json, "pid", process->pid);
+		put_i64(json, "ppid", process->ppid);
+		put_name(json, process->name);
+		if (ev->type == DN_EVENT_EXIT && process->exit_known &&
+			WIFEXITED(process->wait_status))
+			put_i64(json, "code", WEXITSTATUS(process->wait_status));
+		else if (ev->type == DN_EVENT_EXIT && process->exit_known &&
+			 WIFSIGNALED(process->wait_status))
+			put_i64(json, "signal", WTERMSIG(process->wait_status));
+	}
+	put_optional(json, "text", ev->text);
+	return end(self);
+}
+
+/* The summary */
+
+static void put_exit(struct dn_json *json, const struct dn_summary *summary)
+{
+	bool killed = WIFSIGNALED(summary->wait_status);
+	char name[32];
+
+	dn_json_key(json, "exit");
+	if (!summary->has_exit) {
+		dn_json_null(json);
+		return;
+	}
+	dn_json_object(json);
+	if (killed) {
+		put_key_null(json, "code");
+		put_i64(json, "signal", WTERMSIG(summary->wait_status));
+		dn_json_put_string(json, "signal_name",
+			dn_human_signal(WTERMSIG(summary->wait_status), name, sizeof(name)));
+	} else {
+		put_i64(json, "code", WEXITSTATUS(summary->wait_status));
+		put_key_null(json, "signal");
+	}
+	dn_json_put_bool(json, "core_dumped", killed && WCOREDUMP(summary->wait_status));
+	dn_json_object_end(json);
+}
+
+static void put_commands(struct dn_json *json, const struct dn_summary *summary)
+{
+	dn_json_key(json, "commands");
+	dn_json_array(json);
+	for (unsigned i = 0; i < summary->n_commands; i++) {
+		const struct dn_command_total *command = &summary->command[i];
+
+		dn_json_object(json);
+		put_name(json, command->name);
+		dn_json_put_u64(json, "count", command->count);
+		if (command->has_cpu)
+			dn_json_put_u64(json, "cpu_ns", command->cpu_ns);
+		dn_json_put_u64(json, "wall_ns", command->wall_ns);
+		if (command->has_rss)
+			dn_json_put_u64(json, "peak_rss_bytes", command->peak_rss_bytes);
+		dn_json_object_end(json);
+	}
+	dn_json_array_end(json);
+	dn_json_put_u64(json, "commands_other", summary->commands_other);
+}
+
+static int summary_record(
+	struct dn_sink *sink, const struct dn_run *run, const struct dn_summary *summary)
+{
+	struct jsonl *self = self_of(sink);
+	struct dn_json *json = &self->json;
+
+	begin(json, "summary");
+	dn_json_put_u64(json, "seq", summary->frame.seq);
+	dn_json_put_u64(json, "t_ns", summary->t_ns);
+	dn_json_put_u64(json, "wall_ns", summary->wall_ns);
+	dn_json_put_string(json, "ended_by", summary->ended_by);
+	put_exit(json, summary);
+	dn_json_put_u64(json, "descendants_left", summary->descendants_left);
+	put_frame(self, &summary->frame);
+	put_commands(json, summary);
+	dn_json_key(json, "processes");
+	dn_json_array(json);
+	for (unsigned i = 0; i < summary->n_processes; i++)
+		put_process(self, summary->process[i], true);
+	dn_json_array_end(json);
+	put_metric_states(json, run, true);
+	dn_json_key(json, "lost");
+	dn_json_object(json);
+	dn_json_put_u64(json, "events", summary->lost_events);
+	dn_json_put_u64(json, "samples", summary->lost_samples);
+	dn_json_object_end(json);
+	dn_json_key(json, "self");
+	dn_json_object(json);
+	dn_json_put_u64(json, "cpu_ns", summary->self_cpu_ns);
+	dn_json_put_u64(json, "max_rss_bytes", summary->self_max_rss_bytes);
+	dn_json_put_u64(json, "bpf_ns", 0);
+	dn_json_object_end(json);
+	return end(self);
+}
+
+static void close_sink(struct dn_sink *sink)
+{
+	struct jsonl *self = self_of(sink);
+
+	if (!self)
+		return;
+	dn_json_finish(&self->json);
+	dn_json_layout_finish(&self->tree);
+	dn_json_layout_finish(&self->system);
+	dn_json_layout_finish(&self->process);
+	free(self);
+}
+
+int dn_sink_jsonl_new(struct dn_output *output, bool process_events, struct dn_sink **ret)
+{
+	static const struct dn_sink_ops ops = {
+		.name = "jsonl",
+		.header = header,
+		.sample = sample,
+		.event = event,
+		.summary = summary_record,
+		.close = close_sink,
+	};
+	struct jsonl *self = calloc(1, sizeof(*self));
+
+	if (!self)
+		return -ENOMEM;
+	self->sink.ops = &ops;
+	self->output = output;
+	self->process_events = process_events;
+	dn_json_init(&self->json);
+	*ret = &self->sink;
+	return 0;
+}

@@ -1,0 +1,575 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What people read at the end: one screen, a grid of rows of values, only what was measured.
+ * Nothing is printed before the end and the page leaves in one write(), so that it does not mix
+ * with what the command prints.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <denet/fs.h>
+#include <denet/log.h>
+
+#include "grid.h"
+#include "sinks.h"
+
+#define LINES_MAX 24
+#define COLUMNS_NO_TERMINAL 100
+#define COLUMNS_MIN 40
+#define COMMANDS_MAX 5
+#define EVENTS_MAX 3
+
+struct page {
+	struct dn_grid grid;
+	const struct dn_run *run;
+	const struct dn_summary *summary;
+	/* marks that were used, for the legend */
+	bool approximate, at_least;
+};
+
+struct summary_sink {
+	struct dn_sink sink;
+	struct dn_output *output;
+	bool color;
+	unsigned columns;
+};
+
+/* Values */
+
+static const struct dn_value *value_of(const struct page *page, unsigned id)
+{
+	const struct dn_value *value = &page->summary->frame.value[id];
+
+	return value->type == DN_VALUE_U64 ? value : NULL;
+}
+
+static uint64_t u64_of(const struct page *page, unsigned id)
+{
+	const struct dn_value *value = value_of(page, id);
+
+	return value ? value->u64 : 0;
+}
+
+static const char *mark_of(struct page *page, unsigned id)
+{
+	switch (page->run->metric[id].quality) {
+	case DN_QUALITY_SCALED:
+	case DN_QUALITY_SAMPLED:
+	case DN_QUALITY_SIMULATED:
+		page->approximate = true;
+		return "~";
+	case DN_QUALITY_LOWER_BOUND:
+		page->at_least = true;
+		return ">=";
+	default:
+		return "";
+	}
+}
+
+static const char *human(enum dn_metric_unit unit, uint64_t value, char *out, size_t size)
+{
+	switch (unit) {
+	case DN_UNIT_NS:
+		return dn_human_duration(value, out, size);
+	case DN_UNIT_BYTES:
+		return dn_human_bytes(value, out, size);
+	default:
+		return dn_human_count(value, out, size);
+	}
+}
+
+/* Nothing for a metric that has no value: it is not 0. */
+static void metric_cell(struct page *page, unsigned id, const char *label)
+{
+	const struct dn_value *value = value_of(page, id);
+	char number[32], text[40];
+
+	if (!value)
+		return;
+	snprintf(text, sizeof(text), "%s%s", mark_of(page, id),
+		human(dn_metric_info(id)->unit, value->u64, number, sizeof(number)));
+	dn_grid_cell(&page->grid, NULL, text, label);
+}
+
+/* For what is worth a place only when it happened. */
+static void metric_cell_if_any(struct page *page, unsigned id, const char *label)
+{
+	if (u64_of(page, id))
+		metric_cell(page, id, label);
+}
+
+static double wall_percent(const struct page *page, uint64_t ns)
+{
+	return page->summary->wall_ns ? 100.0 * (double)ns / (double)page->summary->wall_ns : 0;
+}
+
+/* A time and, when asked, its share of the wall time. */
+static void time_cell(struct page *page, unsigned id, const char *label, bool percent)
+{
+	char share[24], text[64];
+
+	if (!value_of(page, id))
+		return;
+	if (percent) {
+		snprintf(text, sizeof(text), "%s %u %%", label,
+			(unsigned)(wall_percent(page, u64_of(page, id)) + 0.5));
+		label = text;
+	} else if (id == DN_M_cpu_total_ns && page->summary->wall_ns) {
+		unsigned __int128 hundredths = (unsigned __int128)u64_of(page, id) * 100;
+
+		hundredths = (hundredths + page->summary->wall_ns / 2) / page->summary->wall_ns;
+		if (hundredths < 100000000) {
+			snprintf(share, sizeof(share), "= %u.%02u CPUs", (unsigned)hundredths / 100,
+				(unsigned)hundredths % 100);
+			label = share;
+		}
+	}
+	metric_cell(page, id, label);
+}
+
+/*
+ * Where the wall time went. One thread at a time: its parts are shares of the wall time. Several:
+ * they add up to more, and the number of busy CPUs says it.
+ */
+static void time_rows(struct page *page)
+{
+	uint64_t sum = dn_add_sat(u64_of(page, DN_M_cpu_total_ns),
+		dn_add_sat(u64_of(page, DN_M_cpu_run_delay_ns), u64_of(page, DN_M_cpu_blocked_ns)));
+	uint64_t wall = page->summary->wall_ns;
+	bool shares = wall && sum <= dn_add_sat(wall, wall / 50);
+
+	dn_grid_row(&page->grid, "cpu");
+	time_cell(page, DN_M_cpu_total_ns, "total", shares);
+	time_cell(page, DN_M_cpu_user_ns, "user", shares);
+	time_cell(page, DN_M_cpu_system_ns, "system", shares);
+	dn_grid_row_end(&page->grid);
+	dn_grid_row(&page->grid, "waiting");
+	time_cell(page, DN_M_cpu_run_delay_ns, "for CPU", shares);
+	time_cell(page, DN_M_cpu_blocked_ns, "blocked", shares);
+	dn_grid_row_end(&page->grid);
+}
+
+static void memory_rows(struct page *page)
+{
+	dn_grid_row(&page->grid, "memory");
+	metric_cell(page, DN_M_memory_peak_rss_bytes, "peak process");
+	metric_cell(page, DN_M_memory_peak_tree_rss_bytes, "peak tree");
+	metric_cell_if_any(page, DN_M_memory_swap_bytes, "swapped");
+	dn_grid_row_end(&page->grid);
+	dn_grid_row(&page->grid, "faults");
+	metric_cell(page, DN_M_memory_minor_faults, "minor");
+	metric_cell(page, DN_M_memory_major_faults, "major");
+	dn_grid_row_end(&page->grid);
+}
+
+static void io_rows(struct page *page)
+{
+	dn_grid_row(&page->grid, "read");
+	metric_cell(page, DN_M_io_read_calls, "calls");
+	metric_cell(page, DN_M_io_read_chars, "in all");
+	metric_cell(page, DN_M_io_read_bytes, "from disk");
+	dn_grid_row_end(&page->grid);
+	dn_grid_row(&page->grid, "written");
+	metric_cell(page, DN_M_io_write_calls, "calls");
+	metric_cell(page, DN_M_io_write_chars, "in all");
+	metric_cell(page, DN_M_io_write_bytes, "to disk");
+	dn_grid_row_end(&page->grid);
+	dn_grid_row(&page->grid, "network");
+	metric_cell(page, DN_M_network_rx_bytes, "received");
+	metric_cell(page, DN_M_network_tx_bytes, "sent");
+	metric_cell_if_any(page, DN_M_network_retransmits, "resent");
+	dn_grid_row_end(&page->grid);
+}
+
+static void process_rows(struct page *page)
+{
+	const struct dn_summary *summary = page->summary;
+	char number[32];
+
+	dn_grid_row(&page->grid, "switches");
+	metric_cell(page, DN_M_cpu_voluntary_switches, "voluntary");
+	metric_cell(page, DN_M_cpu_involuntary_switches, "involuntary");
+	metric_cell(page, DN_M_cpu_migrations, "migrations");
+	dn_grid_row_end(&page->grid);
+	dn_grid_row(&page->grid, "processes");
+	metric_cell(page, DN_M_process_started, "started");
+	if (summary->descendants_left && summary->has_exit)
+		dn_grid_cell(&page->grid, DN_GRID_YELLOW,
+			dn_human_count(summary->descendants_left, number, sizeof(number)),
+			summary->descendants_left == 1 ? "descendant lives on"
+						       : "descendants live on");
+	else if (!summary->has_exit)
+		metric_cell(page, DN_M_process_count, "live");
+	dn_grid_row_end(&page->grid);
+}
+
+/* Over the whole run, unlike the frame's ratios, which are those of the last interval. */
+static void ratio_cell(
+	struct page *page, unsigned part, unsigned whole, bool percent, const char *label)
+{
+	uint64_t divisor = u64_of(page, whole);
+	char number[32], text[40];
+	double ratio;
+
+	if (!value_of(page, part) || divisor == 0)
+		return;
+	ratio = (double)u64_of(page, part) / (double)divisor;
+	if (percent)
+		dn_human_percent(100 * ratio, number, sizeof(number));
+	else
+		snprintf(number, sizeof(number), "%u.%02u", (unsigned)(ratio + 0.005) % 1000,
+			(unsigned)((ratio + 0.005) * 100) % 100);
+	/* A bound of one of them bounds the ratio in neither direction. */
+	snprintf(text, sizeof(text), "%s%s",
+		*mark_of(page, part) || *mark_of(page, whole) ? "~" : "", number);
+	page->approximate |= *text == '~';
+	dn_grid_cell(&page->grid, NULL, text, label);
+}
+
+static void counter_rows(struct page *page)
+{
+	unsigned shown = 0, more = 0;
+	char text[64];
+
+	dn_grid_row(&page->grid, "counters");
+	metric_cell(page, DN_M_hw_cycles, "cycles");
+	metric_cell(page, DN_M_hw_instructions, "instructions");
+	ratio_cell(page, DN_M_hw_instructions, DN_M_hw_cycles, false, "per cycle");
+	dn_grid_row_end(&page->grid);
+	dn_grid_row(&page->grid, "misses");
+	ratio_cell(page, DN_M_hw_cache_misses, DN_M_hw_cache_references, true, "of cache");
+	ratio_cell(page, DN_M_hw_branch_misses, DN_M_hw_branches, true, "of branches");
+	ratio_cell(page, DN_M_hw_l1d_misses, DN_M_hw_l1d_loads, true, "of L1d");
+	dn_grid_row_end(&page->grid);
+	for (unsigned id = DN_M_STATIC_N; id < dn_metric_count(); id++) {
+		if (!value_of(page, id))
+			continue;
+		if (shown == EVENTS_MAX) {
+			more++;
+			continue;
+		}
+		dn_grid_row(&page->grid, shown++ ? "" : "events");
+		metric_cell(page, id, dn_metric_info(id)->name);
+		dn_grid_row_end(&page->grid);
+	}
+	if (more) {
+		snprintf(text, sizeof(text), "and %u more in the stream", more);
+		dn_grid_text(&page->grid, "", DN_GRID_DIM, text);
+	}
+}
+
+static void pressure_rows(struct page *page)
+{
+	dn_grid_row(&page->grid, "throttled");
+	metric_cell_if_any(page, DN_M_cgroup_cpu_throttled_ns, "by CPU quota");
+	dn_grid_row_end(&page->grid);
+	dn_grid_row(&page->grid, "pressure");
+	metric_cell_if_any(page, DN_M_pressure_cpu_some_ns, "cpu");
+	metric_cell_if_any(page, DN_M_pressure_memory_some_ns, "memory");
+	metric_cell_if_any(page, DN_M_pressure_io_some_ns, "io");
+	dn_grid_row_end(&page->grid);
+}
+
+/* The title */
+
+static void describe_end(const struct dn_summary *summary, char *out, size_t size)
+{
+	char name[32], wall[32];
+	int status = summary->wait_status;
+
+	dn_human_duration(summary->wall_ns, wall, sizeof(wall));
+	if (summary->has_exit && WIFSIGNALED(status))
+		snprintf(out, size, "killed by %s%s after %s",
+			dn_human_signal(WTERMSIG(status), name, sizeof(name)),
+			WCOREDUMP(status) ? ", core dumped," : "", wall);
+	else if (summary->has_exit)
+		snprintf(out, size, "exit %d after %s", WEXITSTATUS(status), wall);
+	else if (summary->ended_by && strcmp(summary->ended_by, "target") == 0)
+		snprintf(out, size, "ended, measured for %s", wall);
+	else
+		snprintf(out, size, "measured for %s, still running", wall);
+}
+
+/* The command line or the targets, as one string of raw bytes. */
+static void name_of_run(const struct dn_run *run, char *out, size_t size)
+{
+	size_t len = 0;
+
+	out[0] = '\0';
+	for (char *const *arg = run->command; arg && *arg && len < size - 1; arg++)
+		len += (size_t)snprintf(out + len, size - len, "%s%s", len ? " " : "", *arg);
+	if (run->command)
+		return;
+	for (unsigned i = 0; i < run->n_targets && len < size - 1; i++)
+		len += (size_t)snprintf(
+			out + len, size - len, "%s%d", i ? ", " : "pid ", (int)run->targets[i]);
+}
+
+static void title(struct page *page)
+{
+	const struct dn_summary *summary = page->summary;
+	char name[2048], safe[2048], result[96];
+	size_t room;
+
+	describe_end(summary, result, sizeof(result));
+	room = page->grid.columns > strlen(result) + 14 ? page->grid.columns - strlen(result) - 2
+							: 12;
+	name_of_run(page->run, name, sizeof(name));
+	dn_text_safe(name, strlen(name), room, safe, sizeof(safe));
+	dn_grid_colored(&page->grid, DN_GRID_BOLD, safe);
+	dn_grid_put(&page->grid, ": ");
+	dn_grid_colored(&page->grid,
+		summary->has_exit && summary->wait_status != 0 ? DN_GRID_RED : DN_GRID_BOLD,
+		result);
+	dn_grid_end_line(&page->grid);
+}
+
+static void command_rows(struct page *page, unsigned max)
+{
+	const struct dn_summary *summary = page->summary;
+	char cpu[32], peak[32], count[32], text[256];
+
+	/* One process of one name: the rows above were about it. */
+	if (summary->n_commands == 0 ||
+		(summary->n_commands == 1 && summary->command[0].count == 1))
+		return;
+	for (unsigned i = 0; i < summary->n_commands && i < max; i++) {
+		const struct dn_command_total *command = &summary->command[i];
+
+		if (command->has_cpu)
+			dn_human_duration(command->cpu_ns, cpu, sizeof(cpu));
+		if (command->has_rss)
+			dn_human_bytes(command->peak_rss_bytes, peak, sizeof(peak));
+		snprintf(text, sizeof(text), "%10s cpu  %10s peak  %9s x %.*s",
+			command->has_cpu ? cpu : "-", command->has_rss ? peak : "-",
+			dn_human_count(command->count, count, sizeof(count)), DN_PROCESS_NAME_MAX,
+			command->name);
+		dn_grid_text(&page->grid, i ? "" : "commands", NULL, text);
+	}
+}
+
+/* What is missing */
+
+static bool is_missing(const struct page *page, unsigned id)
+{
+	return page->run->metric[id].wanted && page->run->metric[id].quality == DN_QUALITY_MISSING;
+}
+
+static size_t category_len(unsigned id)
+{
+	return strcspn(dn_metric_info(id)->name, ".");
+}
+
+static bool same_category(unsigned a, unsigned b)
+{
+	size_t len = category_len(a);
+
+	return len == category_len(b) &&
+	       memcmp(dn_metric_info(a)->name, dn_metric_info(b)->name, len) == 0;
+}
+
+/* Appends "hw.*", "3 of network.*" or a single name for the category of id, unless an earlier one
+ * did. */
+static size_t add_category(const struct page *page, unsigned id, char *out, size_t size)
+{
+	unsigned n = 0, wanted = 0, count = dn_metric_count();
+	int len = (int)category_len(id), written;
+
+	for (unsigned other = 0; other < count; other++) {
+		if (!same_category(id, other) || !page->run->metric[other].wanted)
+			continue;
+		wanted++;
+		if (!is_missing(page, other))
+			continue;
+		if (n++ == 0 && other != id)
+			return 0;
+	}
+	if (n == 1)
+		written = snprintf(out, size, "%s", dn_metric_info(id)->name);
+	else if (n == wanted)
+		written = snprintf(out, size, "%.*s.*", len, dn_metric_info(id)->name);
+	else
+		written = snprintf(out, size, "%u of %.*s.*", n, len, dn_metric_info(id)->name);
+	return written > 0 && (size_t)written < size ? (size_t)written : 0;
+}
+
+/* The hint that unlocks most. */
+static const char *best_hint(const struct page *page, unsigned *ret_n)
+{
+	const char *best = NULL;
+
+	*ret_n = 0;
+	for (unsigned id = 0; id < dn_metric_count(); id++) {
+		const char *hint = page->run->metric[id].hint;
+		unsigned n = 0;
+
+		if (!is_missing(page, id) || !hint)
+			continue;
+		for (unsigned other = id; other < dn_metric_count(); other++) {
+			const char *same = page->run->metric[other].hint;
+
+			if (is_missing(page, other) && same && strcmp(same, hint) == 0)
+				n++;
+		}
+		if (n > *ret_n) {
+			*ret_n = n;
+			best = hint;
+		}
+	}
+	return best;
+}
+
+static void missing_rows(struct page *page)
+{
+	static const char more[] = "; denet doctor tells more";
+	char list[512], safe[512], text[768];
+	size_t len = 0, used, lead;
+	unsigned n = 0, unlocked;
+	const char *hint;
+
+	list[0] = '\0';
+	for (unsigned id = 0; id < dn_metric_count(); id++) {
+		if (!is_missing(page, id))
+			continue;
+		n++;
+		if (len + 3 >= sizeof(list))
+			continue;
+		used = add_category(page, id, list + len + (len ? 2 : 0), sizeof(list) - len - 2);
+		if (used && len)
+			memcpy(list + len, ", ", 2);
+		len += used ? used + (len ? 2 : 0) : 0;
+		list[len] = '\0';
+	}
+	if (n == 0)
+		return;
+	lead = (size_t)snprintf(text, sizeof(text), "%u metric%s: ", n, n == 1 ? "" : "s");
+	dn_text_safe(list, len,
+		page->grid.columns > DN_GRID_INDENT + lead + sizeof(more) + 8
+			? page->grid.columns - DN_GRID_INDENT - lead - sizeof(more) + 1
+			: 8,
+		safe, sizeof(safe));
+	snprintf(text, sizeof(text), "%u metric%s: %s%s", n, n == 1 ? "" : "s", safe, more);
+	dn_grid_text(&page->grid, "missing", NULL, text);
+	hint = best_hint(page, &unlocked);
+	if (!hint)
+		return;
+	snprintf(text, sizeof(text), "for %u of them: %s", unlocked, hint);
+	/* A hint is there to be copied: it is not cut where a second line would hold it. */
+	dn_grid_two_lines(&page->grid, DN_GRID_YELLOW, n == 1 ? hint : text);
+}
+
+static void closing_rows(struct page *page)
+{
+	const struct dn_summary *summary = page->summary;
+	char time[32], memory[32], share[32], text[160];
+
+	missing_rows(page);
+	if (summary->lost_events || summary->lost_samples) {
+		snprintf(text, sizeof(text), "%llu events, %llu samples",
+			(unsigned long long)summary->lost_events,
+			(unsigned long long)summary->lost_samples);
+		dn_grid_text(&page->grid, "lost", DN_GRID_YELLOW, text);
+	}
+	snprintf(text, sizeof(text), "%s CPU, %s of one, %s memory: what measuring cost",
+		dn_human_duration(summary->self_cpu_ns, time, sizeof(time)),
+		dn_human_percent(wall_percent(page, summary->self_cpu_ns), share, sizeof(share)),
+		dn_human_bytes(summary->self_max_rss_bytes, memory, sizeof(memory)));
+	dn_grid_text(&page->grid, "denet", NULL, text);
+	if (page->approximate || page->at_least) {
+		snprintf(text, sizeof(text), "%s%s%s",
+			page->approximate ? "~ sampled or scaled" : "",
+			page->approximate && page->at_least ? ", " : "",
+			page->at_least ? ">= at least: some was not seen" : "");
+		dn_grid_text(&page->grid, "", DN_GRID_DIM, text);
+	}
+}
+
+/* The sink */
+
+static int header(struct dn_sink *sink, const struct dn_run *run)
+{
+	return 0;
+}
+
+static int sample(struct dn_sink *sink, const struct dn_run *run, const struct dn_frame *frame,
+	struct dn_tree *tree)
+{
+	return 0;
+}
+
+static int event(struct dn_sink *sink, const struct dn_run *run, const struct dn_event *ev)
+{
+	return 0;
+}
+
+static int render(struct dn_sink *sink, const struct dn_run *run, const struct dn_summary *summary)
+{
+	struct summary_sink *self = (struct summary_sink *)sink;
+	struct page *page, *tail;
+	int r = -ENOMEM;
+
+	page = calloc(1, sizeof(*page));
+	tail = calloc(1, sizeof(*tail));
+	if (page && tail) {
+		*page = (struct page){.run = run,
+			.summary = summary,
+			.grid = {.color = self->color, .columns = self->columns}};
+		title(page);
+		time_rows(page);
+		memory_rows(page);
+		io_rows(page);
+		process_rows(page);
+		counter_rows(page);
+		pressure_rows(page);
+		/* The commands get the lines that the rest leaves. */
+		*tail = (struct page){.run = run,
+			.summary = summary,
+			.grid = {.color = self->color, .columns = self->columns}};
+		tail->approximate = page->approximate;
+		tail->at_least = page->at_least;
+		closing_rows(tail);
+		if (page->grid.lines + tail->grid.lines < LINES_MAX) {
+			unsigned left = LINES_MAX - page->grid.lines - tail->grid.lines;
+
+			command_rows(page, left < COMMANDS_MAX ? left : COMMANDS_MAX);
+		}
+		dn_grid_put(&page->grid, "%s", tail->grid.text);
+		r = dn_output_write(self->output, page->grid.text, page->grid.len);
+	}
+	free(page);
+	free(tail);
+	return r;
+}
+
+static void close_sink(struct dn_sink *sink)
+{
+	free(sink);
+}
+
+int dn_sink_summary_new(
+	struct dn_output *output, bool color, unsigned columns, struct dn_sink **ret)
+{
+	static const struct dn_sink_ops ops = {
+		.name = "summary",
+		.header = header,
+		.sample = sample,
+		.event = event,
+		.summary = render,
+		.close = close_sink,
+	};
+	struct summary_sink *self = calloc(1, sizeof(*self));
+
+	if (!self)
+		return -ENOMEM;
+	self->sink.ops = &ops;
+	self->output = output;
+	self->color = color;
+	self->columns = columns == 0		? COLUMNS_NO_TERMINAL
+			: columns < COLUMNS_MIN ? COLUMNS_MIN
+						: columns;
+	*ret = &self->sink;
+	return 0;
+}

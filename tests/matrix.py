@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The test matrix behind tools/test: every build, every level, one count at the end.
+
+A build and each test function, integration test, harness and check count one. The exit status is 1 when anything failed, or
+when what was skipped is not what tests/skips.txt says.
+"""
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build-test"
+LOGS = ROOT / ".cache" / "test-logs"
+PYTHON = "/usr/bin/python3"
+SANITIZERS = {
+    "ASAN_OPTIONS": "abort_on_error=0:exitcode=86:detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=0",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=86",
+}
+
+
+class Count:
+    def __init__(self):
+        self.passed, self.failed, self.skipped = [], [], []
+
+    def add(self, name, ok, detail=""):
+        (self.passed if ok else self.failed).append(name)
+        if not ok:
+            print(f"  FAILED {name}")
+            for line in detail.strip().splitlines()[-40:]:
+                print(f"    {line}")
+        return ok
+
+
+def call(argv, log, env=None, **kwargs):
+    """Runs it with its output in a log; whether it ended well, and the output."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    path = LOGS / f"{log}.log"
+    with open(path, "wb") as file:
+        code = subprocess.run([os.fspath(a) for a in argv], stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                              env={**os.environ, **(env or {})}, cwd=ROOT, **kwargs).returncode
+    return code == 0, path.read_text("utf-8", "replace")
+
+
+def build(count, name, options=(), env=None, targets=()):
+    folder = BUILD / name
+    action = ["--wipe"] if (folder / "meson-private" / "coredata.dat").exists() else []
+    if not (folder / "build.ninja").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        action = []
+    ok, output = True, ""
+    marker = folder / ".options"
+    wanted = json.dumps([list(options), env])
+    if action and marker.exists() and marker.read_text() == wanted:
+        action = None
+    if action is not None:
+        ok, output = call(["meson", "setup", *action, folder, ROOT, *options], f"{name}-setup", env)
+        if ok:
+            marker.write_text(wanted)
+    if ok:
+        ok, output = call(["ninja", "-C", folder, *targets], f"{name}-build", env)
+    count.add(f"{name}: build", ok, output)
+    if ok and re.search(r"\bwarning:", output):
+        count.add(f"{name}: no warnings", False, "\n".join(line for line in output.splitlines() if "warning:" in line))
+    return folder if ok else None
+
+
+def unit_names(folder):
+    listed = subprocess.run(["meson", "introspect", "--tests", folder], capture_output=True, text=True, check=True).stdout
+    return {test["name"] for test in json.loads(listed) if "unit" in test["suite"]}
+
+
+def unit(count, name, folder, env=None):
+    """cmocka counts its functions itself; a program that dies without saying which one counts as one more failure."""
+    ok, output = call(["meson", "test", "-C", folder, "--suite", "unit", "--timeout-multiplier", "4"], f"{name}-unit", env)
+    log = folder / "meson-logs" / "testlog.json"
+    if not log.exists():
+        if unit_names(folder):
+            count.add(f"{name}: unit tests", False, output)
+        return
+    seen = set()
+    for line in log.read_text().splitlines():
+        test = json.loads(line)
+        seen.add(test["name"].split(" / ")[-1])
+        label = f"{name}: unit {test['name'].split(' / ')[-1]}"
+        text = test.get("stdout", "") + "\n" + test.get("stderr", "")
+        good = re.findall(r"^\[       OK \] (\S+)", text, re.M)
+        bad = {word for word in re.findall(r"^\[  FAILED  \] (\w+)$", text, re.M)}
+        skipped = {word for word in re.findall(r"^\[  SKIPPED \] (\w+)$", text, re.M)}
+        for function in good:
+            count.passed.append(f"{label} {function}")
+        for function in sorted(bad):
+            count.add(f"{label} {function}", False, text if function == sorted(bad)[0] else "")
+        count.skipped += [f"{label} {function}" for function in sorted(skipped)]
+        if test["result"] not in ("OK", "EXPECTEDFAIL", "SKIP") and not bad:
+            count.add(f"{label} ended with {test['result']} {test.get('returncode')}", False, text)
+        if test["result"] == "OK" and not good and not skipped:
+            count.add(f"{label} ran no test", False, text)
+    for lacking in sorted(unit_names(folder) - seen):
+        count.add(f"{name}: unit {lacking} was not run", False, output)
+
+
+def integration(count, name, folder, arguments=(), env=None):
+    report = LOGS / f"{name}.xml"
+    report.unlink(missing_ok=True)
+    environment = {"DENET": str(folder / "src" / "denet"), "WORKLOADS": str(folder / "tests" / "workloads"), **(env or {})}
+    with tempfile.TemporaryDirectory(prefix="denet-test-") as base:
+        os.chmod(base, 0o755)
+        _, output = call([PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-ra", "--tb=short", f"--basetemp={base}/t", f"--junitxml={report}",
+                          "tests/integration", *arguments], f"{name}-integration", environment)
+    if not report.exists():
+        count.add(f"{name}: pytest", False, output)
+        return
+    for case in xml.etree.ElementTree.parse(report).iter("testcase"):
+        label = f"{name}: {case.get('classname').split('.')[-1]}::{case.get('name')}"
+        problem = case.find("failure") if case.find("failure") is not None else case.find("error")
+        if problem is not None:
+            count.add(label, False, (problem.text or problem.get("message", ""))[-3000:])
+        elif case.find("skipped") is not None:
+            count.skipped.append(f"{label} ({case.find('skipped').get('message')})")
+        else:
+            count.passed.append(label)
+
+
+# The stages
+
+
+def stage_main(count, options):
+    folder = build(count, "main", ["-Dbuildtype=debugoptimized"], {"CC": "gcc"})
+    if folder:
+        unit(count, "main", folder)
+        integration(count, "main", folder, ["-k", options.k] if options.k else [])
+
+
+def stage_compilers(count, options):
+    for name, compiler, flags in (("gcc-O0", "gcc", ["-Dbuildtype=debug", "-Dhardening=false"]),
+                                  ("clang-O3", "clang", ["-Doptimization=3", "-Ddebug=true", "-Db_ndebug=true"])):
+        folder = build(count, name, flags, {"CC": compiler})
+        if folder:
+            unit(count, name, folder)
+            integration(count, name, folder, ["-m", "short"])
+
+
+def stage_sanitizers(count, options):
+    folder = build(count, "asan", ["-Dbuildtype=debugoptimized", "-Dhardening=false", "-Db_sanitize=address,undefined", "-Db_lundef=false",
+                                   "-Dc_args=-fno-sanitize-recover=all -fno-omit-frame-pointer"], {"CC": "gcc"})
+    if folder:
+        unit(count, "asan", folder, SANITIZERS)
+        integration(count, "asan", folder, [], {**SANITIZERS, "DENET_PARTIAL": "1", "DENET_SANITIZED": "1"})
+
+
+def stage_bare(count, options):
+    """Nothing optional: the program says what it can't do without it, and does all else."""
+    folder = build(count, "bare", ["-Djansson=disabled", "-Dlibpfm=disabled", "-Dcapng=disabled", "-Dman=disabled"], {"CC": "gcc"})
+    if folder:
+        unit(count, "bare", folder)
+        integration(count, "bare", folder, ["-m", "short", "-k", "stream or fake"])
+
+
+def stage_static(count, options):
+    folder = build(count, "static", ["-Dstatic=true", "-Dbuildtype=release", "-Dtests=disabled"], {"CC": "gcc"}, ["src/denet"])
+    if not folder:
+        return
+    program = folder / "src" / "denet"
+    _, dynamic = call(["readelf", "-d", program], "static-readelf")
+    count.add("static: needs no library", "(NEEDED)" not in dynamic, dynamic)
+    ok, output = call([program, "run", "--json", "--", "sh", "-c", "exit 7"], "static-run")
+    first = output.splitlines()[0] if output else ""
+    count.add("static: runs", first.startswith('{"kind":"header"') and '"code":7' in output, output)
+    with tempfile.TemporaryDirectory(prefix="denet-root-") as root:
+        shutil.copy2(program, root)
+        shutil.copy2(BUILD / "main" / "tests" / "workloads" / "tiny", root) if (BUILD / "main" / "tests" / "workloads" / "tiny").exists() else None
+        if os.geteuid() == 0 and os.path.exists(f"{root}/tiny"):
+            done = subprocess.run(["chroot", root, "/denet", "run", "-q", "--", "/tiny", "7"], capture_output=True)
+            count.add("static: runs in an empty root", done.returncode == 7, done.stderr.decode("utf-8", "replace"))
+
+
+def stage_arm(count, options):
+    cmocka = (ROOT / ".cache" / "arm64" / "usr" / "include" / "cmocka.h").exists()
+    folder = build(count, "aarch64", ["--cross-file", ROOT / "tests" / "aarch64.ini", "-Dtests=" + ("enabled" if cmocka else "disabled")],
+                   {"PKG_CONFIG_PATH": ""})
+    if not folder:
+        return
+    if cmocka:
+        unit(count, "aarch64", folder, {"QEMU_RESERVED_VA": "0x800000000"})
+    else:
+        count.skipped.append("aarch64: unit tests (no cmocka for aarch64)")
+
+
+def stage_fuzz(count, options):
+    folder = build(count, "fuzz", ["-Dfuzz=true", "-Dhardening=false", "-Db_sanitize=address,undefined", "-Db_lundef=false",
+                                   "-Dc_args=-fsanitize=fuzzer-no-link -fno-sanitize-recover=all", "-Dtests=disabled"], {"CC": "clang"})
+    if not folder:
+        return
+    seconds = int(os.environ.get("FUZZ_SECONDS", "60"))
+    harnesses = sorted(p for p in (folder / "tests" / "fuzz").glob("fuzz-*") if p.is_file() and os.access(p, os.X_OK))
+    sources = sorted((ROOT / "tests" / "fuzz").glob("fuzz-*.c"))
+    count.add("fuzz: every harness is built", len(harnesses) == len(sources) > 0, f"{[p.name for p in harnesses]}")
+
+    def run(harness):
+        corpus = ROOT / ".cache" / "fuzz" / harness.name
+        corpus.mkdir(parents=True, exist_ok=True)
+        seeds = ROOT / "tests" / "fuzz" / "corpus" / harness.name.removeprefix("fuzz-")
+        return harness, call([harness, corpus, *([seeds] if seeds.exists() else []), f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=1024",
+                              "-print_final_stats=1", f"-artifact_prefix={corpus.parent}/{harness.name}-"], harness.name, SANITIZERS)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for harness, (ok, output) in pool.map(run, harnesses):
+            count.add(f"fuzz: {harness.name} {seconds} s", ok, output)
+
+
+def stage_checks(count, options):
+    for header in sorted((ROOT / "include" / "denet").glob("*.h")):
+        done = subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Iinclude", "-fsyntax-only",
+                               "-x", "c", "-"], input=f"#include <denet/{header.name}>\n#include <denet/{header.name}>\n", cwd=ROOT, capture_output=True, text=True)
+        count.add(f"checks: {header.name} compiles alone", done.returncode == 0, done.stderr)
+    files = sorted(path for folder in ("base", "host", "backends", "src", "include", "tests") for path in (ROOT / folder).rglob("*.[ch]"))
+    if shutil.which("clang-format"):
+        done = subprocess.run(["clang-format", "--dry-run", "-Werror", *files], cwd=ROOT, capture_output=True, text=True)
+        bad = sorted({line.partition(":")[0] for line in done.stderr.splitlines() if ": error:" in line})
+        count.add("checks: clang-format -i would change nothing", done.returncode == 0, " ".join(bad))
+    else:
+        count.skipped.append("checks: formatting (no clang-format)")
+    lines = {path.relative_to(ROOT): path.read_text().splitlines() for path in files}
+    bad = [str(path) for path, text in lines.items() if text[:1] != ["/* SPDX-License-Identifier: Apache-2.0 */"]]
+    count.add("checks: every source names its licence", not bad, " ".join(bad))
+    bad = [f"{path} ({len(text)})" for path, text in lines.items() if len(text) > 600]
+    count.add("checks: no source has more than 600 lines", not bad, " ".join(bad))
+    main = BUILD / "main" / "src" / "denet"
+    if main.exists():
+        for option, path in (("--markdown", "metrics.md"), ("--schema", "schema.json")):
+            made = subprocess.run([main, "metrics", option], capture_output=True).stdout
+            kept = ROOT / "docs" / path
+            count.add(f"checks: docs/{path} is what denet makes", kept.exists() and kept.read_bytes() == made, f"denet metrics {option} > docs/{path}")
+    script = [ROOT / "tools" / name for name in ("setup", "denet", "test")] + [ROOT / ".ci" / "run"]
+    for path in script:
+        done = subprocess.run(["sh", "-n", path], capture_output=True, text=True)
+        count.add(f"checks: {path.relative_to(ROOT)} is a shell script", done.returncode == 0, done.stderr)
+
+
+def stage_wrapper(count, options):
+    """tools/denet from elsewhere, through a link: the caller's folder and streams."""
+    with tempfile.TemporaryDirectory(prefix="denet-link-") as folder:
+        link = pathlib.Path(folder) / "denet-link"
+        link.symlink_to(ROOT / "tools" / "denet")
+        first = subprocess.run([link, "run", "-q", "--", "sh", "-c", "pwd; cat"], input=b"standard input", cwd=folder, capture_output=True)
+        count.add("wrapper: streams and folder are the caller's", first.returncode == 0 and first.stdout == os.path.realpath(folder).encode() + b"\nstandard input",
+                  (first.stdout + first.stderr).decode("utf-8", "replace"))
+        again = subprocess.run([link, "run", "-q", "--", "sh", "-c", "exit 7"], cwd=folder, capture_output=True)
+        count.add("wrapper: says nothing when nothing has changed", again.returncode == 7 and again.stderr == b"" == again.stdout, again.stderr.decode("utf-8", "replace"))
+        make = subprocess.run([link, "run", "--json", "--", "make", "-C", ROOT / "tests" / "workloads", f"OUT={folder}/out"], cwd=folder, capture_output=True)
+        last = make.stdout.splitlines()[-1] if make.stdout else b""
+        count.add("wrapper: measures a real build", make.returncode == 0 and b'"kind":"summary"' in last and b'"code":0' in last, make.stderr.decode("utf-8", "replace"))
+
+
+STAGES = {
+    "main": stage_main, "compilers": stage_compilers, "sanitizers": stage_sanitizers, "bare": stage_bare, "static": stage_static,
+    "aarch64": stage_arm, "fuzz": stage_fuzz, "checks": stage_checks, "wrapper": stage_wrapper,
+}
+
+
+def allowed_skips():
+    rows = (line.strip() for line in (ROOT / "tests" / "skips.txt").read_text().splitlines())
+    return {row.partition("\t")[0] for row in rows if row and not row.startswith("#")}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tools/test", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="the main build only")
+    parser.add_argument("-k", metavar="EXPR", help="of the main build, the integration tests that match (as pytest -k)")
+    parser.add_argument("stage", nargs="*", help="only these stages: " + " ".join(STAGES))
+    options = parser.parse_args()
+    for name in options.stage:
+        if name not in STAGES:
+            parser.error(f"no stage {name}: {' '.join(STAGES)}")
+    stages = options.stage or (["main"] if options.quick or options.k else list(STAGES))
+    complete = not options.stage and not options.k and not options.quick
+    total, times = Count(), []
+    for name in stages:
+        count, start = Count(), time.monotonic()
+        print(f"{name} ...", flush=True)
+        STAGES[name](count, options)
+        times.append((name, len(count.passed), len(count.failed), len(count.skipped), time.monotonic() - start))
+        total.passed += count.passed
+        total.failed += count.failed
+        total.skipped += count.skipped
+    print()
+    for name, passed, failed, skipped, seconds in times:
+        print(f"{name:12} {passed:5} passed {failed:4} failed {skipped:4} skipped {seconds:7.1f} s")
+    allowed = allowed_skips()
+    surprises = {skip for skip in total.skipped if not any(re.fullmatch(pattern, skip) for pattern in allowed)}
+    unused = {pattern for pattern in allowed if complete and not any(re.fullmatch(pattern, skip) for skip in total.skipped)}
+    for skip in sorted(surprises):
+        print(f"skipped, but not in tests/skips.txt: {skip}")
+    for pattern in sorted(unused):
+        print(f"in tests/skips.txt, but was not skipped: {pattern}")
+    for failure in total.failed:
+        print(f"FAILED {failure}")
+    print(f"{len(total.passed)} passed, {len(total.failed)} failed, {len(total.skipped)} skipped")
+    sys.exit(1 if total.failed or surprises or unused or not total.passed else 0)
+
+
+if __name__ == "__main__":
+    main()
