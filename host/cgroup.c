@@ -14,7 +14,8 @@
 
 #define CGROUP_PATH_MAX 4096
 #define DEPTH_MAX 64
-/* v1 writes "no limit" as the largest page-aligned value that fits, which depends on the page size. */
+/* v1 writes "no limit" as the largest page-aligned value that fits, which depends on the page size.
+ */
 #define V1_UNLIMITED (UINT64_C(1) << 62)
 
 /* A controller's hierarchy as one process sees it. */
@@ -22,7 +23,7 @@ struct hierarchy {
 	const char *controller; /* NULL: the unified one */
 	char path[CGROUP_PATH_MAX];
 	bool known; /* path is set */
-	int fd;	    /* mount point; -1 until found */
+	int fd; /* mount point; -1 until found */
 	char below[CGROUP_PATH_MAX]; /* the cgroup, relative to fd; "" for the mount point itself */
 };
 
@@ -75,7 +76,8 @@ static int find_line(const char *text, const char *controller, char *path, size_
 	return -ENOENT;
 }
 
-int dn_cgroup_parse(const char *text, const char *controller, int *ret_version, char *path, size_t size)
+int dn_cgroup_parse(
+	const char *text, const char *controller, int *ret_version, char *path, size_t size)
 {
 	static const struct {
 		const char *controller;
@@ -84,7 +86,8 @@ int dn_cgroup_parse(const char *text, const char *controller, int *ret_version, 
 	int r;
 
 	if (controller) {
-		r = strcmp(controller, "*") == 0 ? -ENOENT : find_line(text, controller, path, size);
+		r = strcmp(controller, "*") == 0 ? -ENOENT
+						 : find_line(text, controller, path, size);
 		if (r == 0)
 			*ret_version = 1;
 		return r;
@@ -124,7 +127,8 @@ int dn_cgroup_below(const char *root, const char *path, const char **ret)
 
 	if (strncmp(path, root, len) != 0 || (path[len] != '/' && path[len] != '\0'))
 		return -EXDEV;
-	/* "/.." is what a cgroup outside of our cgroup namespace looks like: it is not below this mount. */
+	/* "/.." is what a cgroup outside of our cgroup namespace looks like: it is not below this
+	 * mount. */
 	for (const char *p = path + len; (p = strstr(p, "/..")); p += 3) {
 		if (p[3] == '/' || p[3] == '\0')
 			return -EXDEV;
@@ -136,7 +140,8 @@ int dn_cgroup_below(const char *root, const char *path, const char **ret)
 	return 0;
 }
 
-/* A mount point of the machine that proc_fd shows: a recorded tree holds its own next to its proc. */
+/* A mount point of the machine that proc_fd shows: a recorded tree holds its own next to its proc.
+ */
 static int open_point(int proc_fd, bool live, const char *point, bool unified)
 {
 	char path[1024 + 3];
@@ -146,7 +151,9 @@ static int open_point(int proc_fd, bool live, const char *point, bool unified)
 	if (live) {
 		fd = dn_open_at(AT_FDCWD, point, O_RDONLY | O_DIRECTORY);
 		/* Something else may be mounted over it. */
-		if (fd >= 0 && (fstatfs(fd, &fs) < 0 || fs.f_type != (unified ? CGROUP2_SUPER_MAGIC : CGROUP_SUPER_MAGIC)))
+		if (fd >= 0 &&
+			(fstatfs(fd, &fs) < 0 ||
+				fs.f_type != (unified ? CGROUP2_SUPER_MAGIC : CGROUP_SUPER_MAGIC)))
 			return -ENOENT;
 	} else {
 		snprintf(path, sizeof(path), "..%s", point);
@@ -179,8 +186,8 @@ static int visit_mount(const struct dn_mount *mount, void *data)
 		missing++;
 		if (unified != !h->controller)
 			continue;
-		if (h->controller &&
-			!list_has(mount->super_options, strlen(mount->super_options), h->controller))
+		if (h->controller && !list_has(mount->super_options, strlen(mount->super_options),
+					     h->controller))
 			continue;
 		if (dn_cgroup_below(mount->root, h->path, &below) < 0)
 			continue;
@@ -194,10 +201,13 @@ static int visit_mount(const struct dn_mount *mount, void *data)
 }
 
 /* The path of pid in each hierarchy, and the mounts where they are. */
-static int find_hierarchies(int proc_fd, pid_t pid, struct hierarchy *hierarchy, unsigned n, char *text, size_t size)
+static int find_hierarchies(
+	int proc_fd, pid_t pid, struct hierarchy *hierarchy, unsigned n, char *text, size_t size)
 {
-	struct search search = {
-		.proc_fd = proc_fd, .live = dn_host_is_live(proc_fd), .hierarchy = hierarchy, .n = n};
+	struct search search = {.proc_fd = proc_fd,
+		.live = dn_host_is_live(proc_fd),
+		.hierarchy = hierarchy,
+		.n = n};
 	char name[32] = "self/cgroup";
 	ssize_t len;
 	bool any = false;
@@ -249,7 +259,7 @@ int dn_cgroup_open(int proc_fd, pid_t pid, const char *controller, int *ret_vers
 
 /* One limit on its way up. */
 struct limit {
-	bool seen;  /* some level told it */
+	bool seen; /* some level told it */
 	bool error; /* some level has it and did not tell */
 	double value; /* the tightest; negative: none so far */
 	uint64_t exact; /* the same for sizes and counts */
@@ -278,7 +288,8 @@ static int parse_amount(const char *text, bool v1_memory, uint64_t *ret)
 	return 0;
 }
 
-static void amount_level(const struct hierarchy *h, const char *dir, const char *file, struct limit *limit)
+static void amount_level(
+	const struct hierarchy *h, const char *dir, const char *file, struct limit *limit)
 {
 	bool v1_memory = h->controller && strcmp(h->controller, "memory") == 0;
 	char text[64], flag[8];
@@ -293,7 +304,8 @@ static void amount_level(const struct hierarchy *h, const char *dir, const char 
 	}
 	/* A v1 parent that does not account for its children does not limit them either. */
 	if (v1_memory && limit->seen && value < limit->exact &&
-		read_level(h->fd, dir, "memory.use_hierarchy", flag, sizeof(flag)) > 0 && flag[0] == '0')
+		read_level(h->fd, dir, "memory.use_hierarchy", flag, sizeof(flag)) > 0 &&
+		flag[0] == '0')
 		return;
 	if (!limit->seen || value < limit->exact)
 		limit->exact = value;
@@ -319,7 +331,8 @@ static void quota_level(const struct hierarchy *h, const char *dir, struct limit
 		if (len >= 0 && dn_parse_i64(&p, &quota) < 0)
 			len = -EINVAL;
 		if (len >= 0 && quota >= 0) {
-			len = read_level(h->fd, dir, "cpu.cfs_period_us", period_text, sizeof(period_text));
+			len = read_level(
+				h->fd, dir, "cpu.cfs_period_us", period_text, sizeof(period_text));
 			if (len >= 0 && (dn_parse_u64(&q, &period) < 0 || period == 0))
 				len = -EINVAL;
 			if (len >= 0)
@@ -337,7 +350,8 @@ static void quota_level(const struct hierarchy *h, const char *dir, struct limit
 	limit->seen = true;
 }
 
-/* v2: the controller's files are missing everywhere because nobody limits by it, not because we can't see them. */
+/* v2: the controller's files are missing everywhere because nobody limits by it, not because we
+ * can't see them. */
 static bool root_has_controller(const struct hierarchy *h, const char *controller)
 {
 	char text[256];
@@ -355,7 +369,8 @@ static bool root_has_controller(const struct hierarchy *h, const char *controlle
 	return list_has(text, (size_t)len, controller);
 }
 
-static bool walk(const struct hierarchy *h, const char *controller, const char *file, struct limit *limit)
+static bool walk(
+	const struct hierarchy *h, const char *controller, const char *file, struct limit *limit)
 {
 	char dir[CGROUP_PATH_MAX];
 	unsigned depth = 0;
@@ -390,7 +405,8 @@ void dn_cgroup_read(int proc_fd, struct dn_cgroup_facts *ret)
 	struct limit limit;
 	int version;
 
-	*ret = (struct dn_cgroup_facts){.memory_max_bytes = UINT64_MAX, .cpu_quota_ratio = -1.0, .pids_max = UINT64_MAX};
+	*ret = (struct dn_cgroup_facts){
+		.memory_max_bytes = UINT64_MAX, .cpu_quota_ratio = -1.0, .pids_max = UINT64_MAX};
 	if (!h)
 		return;
 	h[MEMORY].controller = "memory";
@@ -407,8 +423,8 @@ void dn_cgroup_read(int proc_fd, struct dn_cgroup_facts *ret)
 	}
 	for (unsigned i = 0; i < UNIFIED; i++)
 		of[i] = h[i].known ? &h[i] : &h[UNIFIED];
-	ret->has_memory_max = walk(
-		of[MEMORY], "memory", of[MEMORY]->controller ? "memory.limit_in_bytes" : "memory.max", &limit);
+	ret->has_memory_max = walk(of[MEMORY], "memory",
+		of[MEMORY]->controller ? "memory.limit_in_bytes" : "memory.max", &limit);
 	if (ret->has_memory_max)
 		ret->memory_max_bytes = limit.exact;
 	ret->has_cpu_quota = walk(of[CPU], "cpu", NULL, &limit);

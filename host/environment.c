@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What this machine runs in: a hypervisor, a container. Only what evidence says; "" is "don't know". */
+/* What this machine runs in: a hypervisor, a container. Only what evidence says; "" is "don't
+ * know". */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -71,7 +72,8 @@ static const char *from_cpu(void)
 	cpuid_signature(0x40000000, signature);
 	name = FIND(known, signature);
 	if (name && strcmp(name, "hyperv") == 0) {
-		/* KVM that offers Hyper-V's interface to a Windows guest keeps its own one leaf group higher. */
+		/* KVM that offers Hyper-V's interface to a Windows guest keeps its own one leaf
+		 * group higher. */
 		cpuid_signature(0x40000100, signature);
 		if (strcmp(signature, "KVMKVMKVM") == 0)
 			name = "kvm";
@@ -130,8 +132,10 @@ static const char *from_firmware(int sys_fd)
 	if (!name)
 		name = FIND(vendors, vendor);
 	if (name)
-		return strcmp(name, "google") == 0 && !strstr(product, "Compute Engine") ? NULL : name;
-	dn_read_word(sys_fd, "firmware/devicetree/base/hypervisor/compatible", vendor, sizeof(vendor));
+		return strcmp(name, "google") == 0 && !strstr(product, "Compute Engine") ? NULL
+											 : name;
+	dn_read_word(
+		sys_fd, "firmware/devicetree/base/hypervisor/compatible", vendor, sizeof(vendor));
 	if (strstr(vendor, "xen"))
 		return "xen";
 	if (strstr(vendor, "kvm"))
@@ -192,7 +196,8 @@ static int visit_mount(const struct dn_mount *mount, void *data)
 	return *name != NULL;
 }
 
-/* Some namespace is not the first one. Their inode numbers are part of the kernel's ABI (proc_ns.h). */
+/* Some namespace is not the first one. Their inode numbers are part of the kernel's ABI
+ * (proc_ns.h). */
 static bool is_in_namespace(int proc_fd)
 {
 	static const struct {
@@ -248,7 +253,8 @@ static void read_container(int proc_fd, bool live, struct dn_machine *ret)
 	bool inside;
 	int version;
 
-	/* An engine's name in our own path is also what its tools on the host would show: pid 1 decides there. */
+	/* An engine's name in our own path is also what its tools on the host would show: pid 1
+	 * decides there. */
 	if (name) {
 		len = dn_read_file_at(proc_fd, "1/cgroup", text, sizeof(text));
 		if (len >= 0 && dn_cgroup_parse(text, NULL, &version, first, sizeof(first)) == 0 &&
@@ -256,8 +262,8 @@ static void read_container(int proc_fd, bool live, struct dn_machine *ret)
 			name = NULL;
 	}
 	/*
-	 * Images of machines are made from images of containers: what an engine left in the file system proves nothing
-	 * where all namespaces are the first ones.
+	 * Images of machines are made from images of containers: what an engine left in the file
+	 * system proves nothing where all namespaces are the first ones.
 	 */
 	inside = !live || is_in_namespace(proc_fd);
 	if (!name && inside)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Facts of the machine and of our privileges, from few and small reads: this runs while the measured command runs.
- * Of a recorded machine only files are read; syscalls would answer for this one.
+ * Facts of the machine and of our privileges, from few and small reads: this runs while the
+ * measured command runs. Of a recorded machine only files are read; syscalls would answer for this
+ * one.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -125,7 +126,8 @@ static const char *arm_part_name(const char *implementer, const char *part)
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		if (strcmp(known[i].implementer, implementer) == 0 && strcmp(known[i].part, part) == 0)
+		if (strcmp(known[i].implementer, implementer) == 0 &&
+			strcmp(known[i].part, part) == 0)
 			return known[i].name;
 	}
 	return NULL;
@@ -187,7 +189,8 @@ static bool cpu_brand(char *out, size_t size)
 }
 #endif
 
-static void read_cpu_model(int proc_fd, int sys_fd, bool live, char *cpuinfo, struct dn_machine *ret)
+static void read_cpu_model(
+	int proc_fd, int sys_fd, bool live, char *cpuinfo, struct dn_machine *ret)
 {
 	cpuinfo[0] = '\0';
 	if (live && cpu_brand(ret->cpu_model, sizeof(ret->cpu_model)))
@@ -195,7 +198,8 @@ static void read_cpu_model(int proc_fd, int sys_fd, bool live, char *cpuinfo, st
 	if (dn_read_file_at(proc_fd, "cpuinfo", cpuinfo, CPUINFO_HEAD) >= 0 || cpuinfo[0])
 		dn_machine_parse_cpuinfo(cpuinfo, ret->cpu_model, sizeof(ret->cpu_model));
 	if (!ret->cpu_model[0] && sys_fd >= 0)
-		dn_read_word(sys_fd, "firmware/devicetree/base/model", ret->cpu_model, sizeof(ret->cpu_model));
+		dn_read_word(sys_fd, "firmware/devicetree/base/model", ret->cpu_model,
+			sizeof(ret->cpu_model));
 }
 
 /* Writes "0-3,8"; nothing when it does not fit, for half a list would be another list. */
@@ -212,8 +216,9 @@ static void format_affinity(const cpu_set_t *set, size_t set_size, char *out, si
 			continue;
 		while (last + 1 < max && CPU_ISSET_S(last + 1, set_size, set))
 			last++;
-		n = last > cpu ? snprintf(out + len, size - len, "%s%u-%u", len ? "," : "", cpu, last)
-			       : snprintf(out + len, size - len, "%s%u", len ? "," : "", cpu);
+		n = last > cpu
+			    ? snprintf(out + len, size - len, "%s%u-%u", len ? "," : "", cpu, last)
+			    : snprintf(out + len, size - len, "%s%u", len ? "," : "", cpu);
 		if (n < 0 || (size_t)n >= size - len) {
 			out[0] = '\0';
 			return;
@@ -234,7 +239,8 @@ static void read_affinity(struct dn_machine *ret)
 
 static void read_governor(int sys_fd, char *out, size_t size)
 {
-	dn_cleanup(dn_closep) int fd = dn_open_at(sys_fd, "devices/system/cpu/cpufreq", O_RDONLY | O_DIRECTORY);
+	dn_cleanup(dn_closep) int fd =
+		dn_open_at(sys_fd, "devices/system/cpu/cpufreq", O_RDONLY | O_DIRECTORY);
 	unsigned seen = 0;
 	struct dirent *entry;
 	char path[300], word[64];
@@ -292,7 +298,8 @@ static void read_status(int proc_fd, bool live, struct dn_machine *ret)
 		ret->seccomp = value[0] - '0';
 	if (live)
 		return;
-	if (key_value(text, "Cpus_allowed_list", value, sizeof(value)) && dn_machine_parse_cpu_list(value) > 0)
+	if (key_value(text, "Cpus_allowed_list", value, sizeof(value)) &&
+		dn_machine_parse_cpu_list(value) > 0)
 		snprintf(ret->affinity, sizeof(ret->affinity), "%s", value);
 	if (key_value(text, "Uid", value, sizeof(value))) {
 		p = value;
@@ -310,8 +317,9 @@ static void read_number(int dir_fd, const char *path, int *ret)
 	const char *p = text;
 	int64_t value;
 
-	if (dn_read_file_at(dir_fd, path, text, sizeof(text)) > 0 && dn_parse_i64(&p, &value) == 0 &&
-		(*p == '\n' || *p == '\0') && value > INT_MIN && value <= INT_MAX)
+	if (dn_read_file_at(dir_fd, path, text, sizeof(text)) > 0 &&
+		dn_parse_i64(&p, &value) == 0 && (*p == '\n' || *p == '\0') && value > INT_MIN &&
+		value <= INT_MAX)
 		*ret = (int)value;
 }
 
@@ -340,7 +348,8 @@ static void read_memory(int proc_fd, struct dn_machine *ret)
 	if (len < 0 && len != -ENOBUFS)
 		return;
 	if (key_value(text, "MemTotal", value, sizeof(value)) && dn_parse_u64(&p, &kib) == 0 &&
-		strcmp(p, " kB") == 0 && __builtin_mul_overflow(kib, UINT64_C(1024), &ret->memory_bytes))
+		strcmp(p, " kB") == 0 &&
+		__builtin_mul_overflow(kib, UINT64_C(1024), &ret->memory_bytes))
 		ret->memory_bytes = 0;
 }
 
@@ -396,6 +405,7 @@ void dn_machine_read(int proc_fd, int sys_fd, struct dn_machine *ret)
 	dn_environment_read(proc_fd, sys_fd, cpuinfo, ret);
 	read_status(proc_fd, live, ret);
 	read_number(proc_fd, "sys/kernel/perf_event_paranoid", &ret->perf_event_paranoid);
-	read_number(proc_fd, "sys/kernel/unprivileged_bpf_disabled", &ret->unprivileged_bpf_disabled);
+	read_number(
+		proc_fd, "sys/kernel/unprivileged_bpf_disabled", &ret->unprivileged_bpf_disabled);
 	read_number(proc_fd, "sys/kernel/yama/ptrace_scope", &ret->yama_ptrace_scope);
 }

@@ -26,9 +26,10 @@ static void unescape(char *text)
 	char *to = text;
 
 	for (const char *from = text; *from;) {
-		if (from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] >= '0' && from[2] <= '7' &&
-			from[3] >= '0' && from[3] <= '7') {
-			char c = (char)((from[1] - '0') * 64 + (from[2] - '0') * 8 + (from[3] - '0'));
+		if (from[0] == '\\' && from[1] >= '0' && from[1] <= '3' && from[2] >= '0' &&
+			from[2] <= '7' && from[3] >= '0' && from[3] <= '7') {
+			char c = (char)((from[1] - '0') * 64 + (from[2] - '0') * 8 +
+					(from[3] - '0'));
 
 			/* The kernel never writes \000: what looks like it is kept as text. */
 			if (c != '\0') {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `denet doctor`: per metric what supplies it here, how good that is, and the smallest change that unlocks the rest. */
+/* `denet doctor`: per metric what supplies it here, how good that is, and the smallest change that
+ * unlocks the rest. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -13,28 +13,12 @@
 
 #include "commands.h"
 #include "doctor.h"
+#include "terminal.h"
 
 #define COLUMNS_DEFAULT 100
 
-static bool want_color(enum dn_color color)
-{
-	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
-
-	if (color != DN_COLOR_AUTO)
-		return color == DN_COLOR_ALWAYS;
-	return isatty(STDOUT_FILENO) && !(no_color && *no_color) && !(term && strcmp(term, "dumb") == 0);
-}
-
-static unsigned terminal_columns(void)
-{
-	struct winsize size;
-
-	if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col == 0)
-		return COLUMNS_DEFAULT;
-	return size.ws_col < 140 ? size.ws_col : 140;
-}
-
-/* The path of this binary as a shell takes it; what to type must not depend on what is in the name. */
+/* The path of this binary as a shell takes it; what to type must not depend on what is in the name.
+ */
 static void find_self(char *out, size_t size)
 {
 	char path[1024];
@@ -48,8 +32,8 @@ static void find_self(char *out, size_t size)
 	}
 	path[len] = '\0';
 	for (const char *p = path; *p; p++)
-		plain &= (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
-			 strchr("/._-+@%,:=", *p);
+		plain &= (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+			 (*p >= '0' && *p <= '9') || strchr("/._-+@%,:=", *p);
 	if (!plain)
 		out[used++] = '\'';
 	for (const char *p = path; *p && used + 6 < size; p++) {
@@ -106,7 +90,8 @@ static int examine(struct dn_doctor *doctor, const struct dn_options *options)
 	doctor->env.fixture = strcmp(options->proc_root, "/proc") != 0;
 	doctor->env.subreaper = true;
 	doctor->env.interval_ns = options->interval_ns;
-	doctor->live = is_procfs(doctor->env.proc_fd);
+	doctor->procfs = is_procfs(doctor->env.proc_fd);
+	doctor->live = doctor->procfs || !doctor->env.fixture;
 	for (unsigned m = 0; m < DN_METRIC_MAX; m++)
 		dn_metric_set_add(&doctor->env.wanted, m);
 	find_self(doctor->self, sizeof(doctor->self));
@@ -148,7 +133,10 @@ int dn_cmd_doctor(const struct dn_options *options)
 		if (r < 0)
 			dn_error("cannot write JSON: %s", strerror(-r));
 	} else if (r == 0) {
-		dn_doctor_print(stdout, doctor, want_color(options->color), terminal_columns());
+		unsigned columns = dn_terminal_columns(STDOUT_FILENO);
+
+		dn_doctor_print(stdout, doctor, dn_terminal_color(STDOUT_FILENO, options->color),
+			columns ? columns : COLUMNS_DEFAULT);
 	}
 	if (r == 0)
 		status = base_is_broken(doctor) ? DN_EXIT_ERROR : 0;

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <denet/metric.h>
@@ -11,22 +10,11 @@
 #include "commands.h"
 #include "json-writer.h"
 #include "option-table.h"
-
-/* 0: not a terminal, nothing is cut. */
-static unsigned stdout_columns(void)
-{
-	struct winsize size;
-
-	if (!isatty(STDOUT_FILENO))
-		return 0;
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col == 0)
-		return 80;
-	return size.ws_col;
-}
+#include "terminal.h"
 
 static void write_table(FILE *out)
 {
-	unsigned columns = stdout_columns(), width = 0, before;
+	unsigned columns = dn_terminal_columns(STDOUT_FILENO), width = 0, before;
 
 	for (unsigned id = 0; id < dn_metric_count(); id++) {
 		size_t len = strlen(dn_metric_info(id)->name);

@@ -19,14 +19,14 @@ static int fail(const struct dn_why *why)
 /* Everything up to the open gate. Positive: the errno of a failed exec. */
 static int prepare(struct dn_session *session, const struct dn_options *options, struct dn_why *why)
 {
-	bool json_on_stdout = options->json ? !options->out : options->out && strcmp(options->out, "-") == 0;
+	bool stream_on_stdout = options->out ? strcmp(options->out, "-") == 0 || strcmp(options->out, "fd:1") == 0 : options->json;
 	int r;
 
 	r = dn_session_init(session, options, false, why);
 	if (r == 0)
 		r = dn_session_open_outputs(session, why);
 	if (r == 0)
-		r = dn_spawn(options->argv, &session->inheritance, json_on_stdout, &session->child, why);
+		r = dn_spawn(options->argv, &session->inheritance, stream_on_stdout, &session->child, why);
 	if (r == 0)
 		r = dn_session_plan(session, &session->child.pid, 1, why);
 	if (r == 0)

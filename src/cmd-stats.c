@@ -38,12 +38,19 @@ static int open_input(const char *file, const char *name)
 	return -1;
 }
 
-static void explain_packed(const char *name, const unsigned char *data, size_t len)
+/* A better answer than "not JSON". */
+static void explain_packed(const unsigned char *data, size_t len, struct dn_why *why)
 {
+	const char *packer = NULL, *unpacker = NULL;
+
 	if (len >= 2 && data[0] == 0x1f && data[1] == 0x8b)
-		dn_error("%s: it looks gzip-compressed; try: zcat FILE | denet stats -", name);
+		packer = "gzip", unpacker = "zcat";
 	else if (len >= 4 && memcmp(data, "\x28\xb5\x2f\xfd", 4) == 0)
-		dn_error("%s: it looks zstd-compressed; try: zstdcat FILE | denet stats -", name);
+		packer = "zstd", unpacker = "zstdcat";
+	if (!packer)
+		return;
+	dn_why_set(why, "it is compressed with %s", packer);
+	dn_why_hint(why, "try: %s FILE | denet stats -", unpacker);
 }
 
 /* 0, or a negative errno with everything told. */
@@ -76,7 +83,7 @@ static int read_all(int fd, const char *name, struct dn_stats *stats)
 		r = dn_stats_commit(stats, (size_t)n, &why);
 		if (r < 0) {
 			if (first)
-				explain_packed(name, (const unsigned char *)data, (size_t)n);
+				explain_packed((const unsigned char *)data, (size_t)n, &why);
 			break;
 		}
 		first = false;
@@ -94,7 +101,8 @@ static bool want_color(enum dn_color color)
 
 	if (color != DN_COLOR_AUTO)
 		return color == DN_COLOR_ALWAYS;
-	return isatty(STDOUT_FILENO) && !(no_color && *no_color) && !(term && strcmp(term, "dumb") == 0);
+	return isatty(STDOUT_FILENO) && !(no_color && *no_color) &&
+	       !(term && strcmp(term, "dumb") == 0);
 }
 
 static unsigned terminal_columns(void)
@@ -123,7 +131,8 @@ int dn_cmd_stats(const struct dn_options *options)
 		return DN_EXIT_ERROR;
 	if (stats->torn)
 		dn_warn("%s: the last line, line %llu at byte %llu, is cut off and ignored", name,
-			(unsigned long long)stats->torn_line, (unsigned long long)stats->torn_offset);
+			(unsigned long long)stats->torn_line,
+			(unsigned long long)stats->torn_offset);
 	if (options->json) {
 		r = dn_stats_print_json(stats, name, stdout);
 		/* main() tells what it finds wrong with stdout. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What perf_event_open gives here. Found by trying: the sysctl says something else on every distribution. And by value:
- * what opens but does not count is not there.
+ * What perf_event_open gives here. Found by trying: the sysctl says something else on every
+ * distribution. And by value: what opens but does not count is not there.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,13 +35,14 @@ static int perf_open(struct perf_event_attr *attr, int cpu)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Some work in the kernel and out of it; the sum keeps the compiler from leaving it out. */
+/* Some work in the kernel and out of it; volatile keeps the compiler from leaving it out. */
 static void work(void)
 {
 	volatile unsigned sum = 0;
 
 	for (unsigned i = 0; i < 200000; i++)
 		sum += i;
+	(void)sum;
 	for (unsigned i = 0; i < 50; i++)
 		sched_yield();
 }
@@ -70,12 +71,13 @@ static int try_counter(uint32_t type, uint64_t config, bool user_only, struct re
 static void explain(struct dn_doctor *doctor, struct dn_check *check, int r)
 {
 	if (r == -ENOSYS) {
-		dn_check_remedy(check, "none from here: the kernel has no perf, or a seccomp profile hides it%s",
-			doctor->machine.seccomp == 2 ? "; allow the one call perf_event_open in that profile "
-						       "(docker: --security-opt seccomp=PROFILE.json)"
-						     : "");
+		if (doctor->machine.seccomp == 2)
+			dn_check_remedy(check, "allow the one call perf_event_open in the seccomp "
+					       "profile that hides it "
+					       "(docker: --security-opt seccomp=PROFILE.json)");
 	} else if (r == -EPERM && doctor->machine.seccomp == 2 && !doctor->machine.container[0]) {
-		dn_check_remedy(check, "allow the one call perf_event_open in the seccomp profile that denet runs under");
+		dn_check_remedy(check, "allow the one call perf_event_open in the seccomp profile "
+				       "that denet runs under");
 	} else if (r == -EMFILE || r == -ENFILE) {
 		dn_check_remedy(check, "raise the limit of open files (ulimit -n)");
 	} else if (r == -EPERM || r == -EACCES) {
@@ -90,14 +92,18 @@ static int check_software(struct dn_doctor *doctor)
 	struct dn_check *check;
 
 	if (r == 0 && reading.value > 0) {
-		dn_doctor_add(doctor, "perf_software", DN_CHECK_OK, "software counters of own processes open and count");
+		dn_doctor_add(doctor, "perf_software", DN_CHECK_OK,
+			"software counters of own processes open and count");
 		return 0;
 	}
 	if (r == 0)
-		check = dn_doctor_add(doctor, "perf_software", DN_CHECK_WARN, "the task clock opens but does not count");
+		check = dn_doctor_add(doctor, "perf_software", DN_CHECK_WARN,
+			"the task clock opens but does not count");
 	else
-		check = dn_doctor_add(doctor, "perf_software", DN_CHECK_WARN, "perf_event_open: %s", strerror(-r));
-	dn_check_lost(check, "the perf tier: exact CPU time across processes that nobody waits for, the lossless "
+		check = dn_doctor_add(doctor, "perf_software", DN_CHECK_WARN, "perf_event_open: %s",
+			strerror(-r));
+	dn_check_lost(check, "the perf tier: exact CPU time across processes that nobody waits "
+			     "for, the lossless "
 			     "process table, hardware counters");
 	explain(doctor, check, r);
 	return r < 0 ? r : -EIO;
@@ -110,11 +116,12 @@ static void check_kernel(struct dn_doctor *doctor)
 	struct dn_check *check;
 
 	if (r == 0) {
-		dn_doctor_add(doctor, "perf_kernel", DN_CHECK_OK, "what happens in the kernel is counted too");
+		dn_doctor_add(doctor, "perf_kernel", DN_CHECK_OK,
+			"what happens in the kernel is counted too");
 		return;
 	}
-	check = dn_doctor_add(doctor, "perf_kernel", DN_CHECK_WARN, "only user mode is counted (perf_event_open: %s)",
-		strerror(-r));
+	check = dn_doctor_add(doctor, "perf_kernel", DN_CHECK_WARN,
+		"only user mode is counted (perf_event_open: %s)", strerror(-r));
 	dn_check_lost(check, "cpu.migrations, and the kernel's share of hw.* where there is a PMU");
 	explain(doctor, check, r);
 }
@@ -122,12 +129,14 @@ static void check_kernel(struct dn_doctor *doctor)
 static void check_hardware(struct dn_doctor *doctor)
 {
 	struct reading reading = {0};
-	bool guest = doctor->machine.virtualization[0] && strcmp(doctor->machine.virtualization, "none") != 0;
+	bool guest = doctor->machine.virtualization[0] &&
+		     strcmp(doctor->machine.virtualization, "none") != 0;
 	int r = try_counter(PERF_TYPE_HARDWARE, PERF_COUNT_HW_CPU_CYCLES, true, &reading);
 	struct dn_check *check;
 
 	if (r == 0 && reading.running > 0 && reading.value > 0) {
-		dn_doctor_add(doctor, "perf_hardware", DN_CHECK_OK, "hardware counters open and count");
+		dn_doctor_add(
+			doctor, "perf_hardware", DN_CHECK_OK, "hardware counters open and count");
 		return;
 	}
 	if (r == 0)
@@ -135,19 +144,22 @@ static void check_hardware(struct dn_doctor *doctor)
 			"the cycle counter opens but does not count: %s",
 			reading.running ? "it reads 0 after work" : "it never got onto the PMU");
 	else if (r == -ENOENT || r == -ENODEV || r == -EOPNOTSUPP)
-		check = dn_doctor_add(doctor, "perf_hardware", DN_CHECK_INFO, "no hardware PMU in this machine (%s)",
-			strerror(-r));
+		check = dn_doctor_add(doctor, "perf_hardware", DN_CHECK_INFO,
+			"no hardware PMU in this machine (%s)", strerror(-r));
 	else
-		check = dn_doctor_add(doctor, "perf_hardware", DN_CHECK_WARN, "perf_event_open: %s", strerror(-r));
+		check = dn_doctor_add(doctor, "perf_hardware", DN_CHECK_WARN, "perf_event_open: %s",
+			strerror(-r));
 	dn_check_lost(check, "hw.*: cycles, instructions, cache, branches");
 	if (r == 0 || r == -ENOENT || r == -ENODEV || r == -EOPNOTSUPP)
 		dn_check_remedy(check, "%s",
-			guest ? "have the hypervisor pass the PMU through, or use bare metal" : "use a machine that has one");
+			guest ? "have the hypervisor pass the PMU through, or use bare metal"
+			      : "use a machine that has one");
 	else
 		explain(doctor, check, r);
 }
 
-/* One event that counts nothing and tells of every fork, exec, exit and switch of its tree on one CPU. */
+/* One event that counts nothing and tells of every fork, exec, exit and switch of its tree on one
+ * CPU. */
 static void check_sideband(struct dn_doctor *doctor)
 {
 	struct perf_event_attr attr = {
@@ -181,11 +193,14 @@ static void check_sideband(struct dn_doctor *doctor)
 			return;
 		}
 		r = -errno;
-		check = dn_doctor_add(doctor, "perf_sideband", DN_CHECK_WARN, "the ring can't be mapped: %s", strerror(-r));
+		check = dn_doctor_add(doctor, "perf_sideband", DN_CHECK_WARN,
+			"the ring can't be mapped: %s", strerror(-r));
 		if (r == -EPERM)
-			dn_check_remedy(check, "raise the budget of locked memory for denet's user (ulimit -l)");
+			dn_check_remedy(check,
+				"raise the budget of locked memory for denet's user (ulimit -l)");
 	} else {
-		check = dn_doctor_add(doctor, "perf_sideband", DN_CHECK_WARN, "perf_event_open: %s", strerror(-r));
+		check = dn_doctor_add(doctor, "perf_sideband", DN_CHECK_WARN, "perf_event_open: %s",
+			strerror(-r));
 		explain(doctor, check, r);
 	}
 	dn_check_lost(check, "the lossless process table: processes between two samples are missed "
@@ -198,7 +213,8 @@ static void check_budget(struct dn_doctor *doctor)
 	char text[32], locked[32];
 	uint64_t kib;
 
-	if (dn_read_file_at(doctor->env.proc_fd, "sys/kernel/perf_event_mlock_kb", text, sizeof(text)) <= 0)
+	if (dn_read_file_at(
+		    doctor->env.proc_fd, "sys/kernel/perf_event_mlock_kb", text, sizeof(text)) <= 0)
 		return;
 	text[strcspn(text, "\n")] = '\0';
 	if (dn_parse_u64_whole(text, &kib) < 0 || getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
@@ -206,7 +222,8 @@ static void check_budget(struct dn_doctor *doctor)
 	if (limit.rlim_cur == RLIM_INFINITY)
 		snprintf(locked, sizeof(locked), "unlimited");
 	else
-		snprintf(locked, sizeof(locked), "%llu KiB", (unsigned long long)limit.rlim_cur / 1024);
+		snprintf(locked, sizeof(locked), "%llu KiB",
+			(unsigned long long)limit.rlim_cur / 1024);
 	dn_doctor_add(doctor, "mlock_budget", DN_CHECK_INFO,
 		"perf rings: %llu KiB per CPU and user, beyond that the limit of locked memory, %s",
 		(unsigned long long)kib, locked);
@@ -214,11 +231,13 @@ static void check_budget(struct dn_doctor *doctor)
 
 void dn_doctor_check_perf(struct dn_doctor *doctor)
 {
-	static const char *const ids[] = {"perf_software", "perf_kernel", "perf_hardware", "perf_sideband"};
+	static const char *const ids[] = {
+		"perf_software", "perf_kernel", "perf_hardware", "perf_sideband"};
 
 	if (!doctor->live) {
 		for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
-			dn_doctor_add(doctor, ids[i], DN_CHECK_INFO, "not tried: this is a recorded machine");
+			dn_doctor_add(doctor, ids[i], DN_CHECK_INFO,
+				"not tried: this is a recorded machine");
 	} else if (check_software(doctor) < 0) {
 		/* One answer for all of them: the reason is the same. */
 		for (size_t i = 1; i < sizeof(ids) / sizeof(ids[0]); i++)

@@ -66,8 +66,8 @@ static bool same_text(const char *a, const char *b)
 
 static bool same_answer(const struct dn_metric_state *a, const struct dn_metric_state *b)
 {
-	return a->quality == b->quality && same_text(a->source, b->source) && same_text(a->reason, b->reason) &&
-	       same_text(a->hint, b->hint);
+	return a->quality == b->quality && same_text(a->source, b->source) &&
+	       same_text(a->reason, b->reason) && same_text(a->hint, b->hint);
 }
 
 static size_t prefix_len(const char *name)
@@ -78,7 +78,8 @@ static size_t prefix_len(const char *name)
 }
 
 /* The metrics of one answer: "cpu.user_ns .system_ns io.read_bytes". */
-static void names_of(const struct dn_run *run, unsigned first, bool *printed, char *out, size_t size)
+static void names_of(
+	const struct dn_run *run, unsigned first, bool *printed, char *out, size_t size)
 {
 	size_t len = 0;
 
@@ -86,7 +87,8 @@ static void names_of(const struct dn_run *run, unsigned first, bool *printed, ch
 		const char *name = dn_metric_info(m)->name;
 		size_t prefix = prefix_len(name);
 
-		if (printed[m] || !run->metric[m].wanted || !same_answer(&run->metric[first], &run->metric[m]))
+		if (printed[m] || !run->metric[m].wanted ||
+			!same_answer(&run->metric[first], &run->metric[m]))
 			continue;
 		for (unsigned n = m; n < dn_metric_count(); n++) {
 			const char *other = dn_metric_info(n)->name;
@@ -97,9 +99,11 @@ static void names_of(const struct dn_run *run, unsigned first, bool *printed, ch
 				continue;
 			printed[n] = true;
 			if (n == m)
-				len += (size_t)snprintf(out + len, size - len, "%s%s", len ? " " : "", name);
+				len += (size_t)snprintf(
+					out + len, size - len, "%s%s", len ? " " : "", name);
 			else
-				len += (size_t)snprintf(out + len, size - len, " .%s", other + prefix + 1);
+				len += (size_t)snprintf(
+					out + len, size - len, " .%s", other + prefix + 1);
 			if (len >= size)
 				return;
 		}
@@ -115,14 +119,18 @@ static void print_metrics(const struct page *page, const struct dn_run *run, boo
 		const struct dn_metric_state *state = &run->metric[m];
 		const char *quality = dn_quality_name(state->quality);
 
-		if (printed[m] || !state->wanted || (state->quality == DN_QUALITY_MISSING) != missing)
+		if (printed[m] || !state->wanted ||
+			(state->quality == DN_QUALITY_MISSING) != missing)
 			continue;
 		names_of(run, m, printed, names, sizeof(names));
 		fputs("  ", page->out);
-		colored(page, missing ? level_colors[DN_CHECK_WARN] : level_colors[DN_CHECK_OK], quality);
+		colored(page, missing ? level_colors[DN_CHECK_WARN] : level_colors[DN_CHECK_OK],
+			quality);
 		fprintf(page->out, "%*s", (int)(INDENT - 2 - strlen(quality)), "");
 		wrapped(page, INDENT, names);
-		labelled(page, INDENT, "from ", state->source);
+		if (state->source)
+			labelled(page, INDENT, strcmp(state->source, "derived") ? "from " : "",
+				state->source);
 		labelled(page, INDENT, missing ? "why: " : "but: ", state->reason);
 		labelled(page, INDENT, "fix: ", state->hint);
 	}
@@ -134,18 +142,21 @@ static void print_machine(const struct page *page, const struct dn_doctor *docto
 	char line[1024], safe[1024];
 	size_t len;
 
-	len = (size_t)snprintf(line, sizeof(line), "denet %s, tier %s, on Linux %s", DENET_VERSION, doctor->run.tier,
-		machine->kernel[0] ? machine->kernel : "(unknown)");
+	len = (size_t)snprintf(line, sizeof(line), "denet %s, tier %s, on Linux %s", DENET_VERSION,
+		doctor->run.tier, machine->kernel[0] ? machine->kernel : "(unknown)");
 	if (machine->arch[0])
 		len += (size_t)snprintf(line + len, sizeof(line) - len, ", %s", machine->arch);
 	if (machine->cpu_model[0])
 		len += (size_t)snprintf(line + len, sizeof(line) - len, ", %s", machine->cpu_model);
 	if (machine->cpus_online)
-		len += (size_t)snprintf(line + len, sizeof(line) - len, ", %d CPUs", machine->cpus_online);
+		len += (size_t)snprintf(
+			line + len, sizeof(line) - len, ", %d CPUs", machine->cpus_online);
 	if (machine->virtualization[0] && strcmp(machine->virtualization, "none") != 0)
-		len += (size_t)snprintf(line + len, sizeof(line) - len, ", in %s", machine->virtualization);
+		len += (size_t)snprintf(
+			line + len, sizeof(line) - len, ", in %s", machine->virtualization);
 	if (machine->container[0])
-		len += (size_t)snprintf(line + len, sizeof(line) - len, ", in a container (%s)", machine->container);
+		len += (size_t)snprintf(line + len, sizeof(line) - len, ", in a container (%s)",
+			machine->container);
 	dn_text_safe(line, strlen(line), 0, safe, sizeof(safe));
 	wrapped(page, 0, safe);
 }
@@ -157,17 +168,21 @@ void dn_doctor_print(FILE *out, const struct dn_doctor *doctor, bool color, unsi
 
 	print_machine(&page, doctor);
 	fputs("\n", out);
-	colored(&page, "1", "Measured here\n");
+	colored(&page, "1", "Measured here");
+	fputs("\n", out);
 	print_metrics(&page, &doctor->run, false);
 	for (unsigned m = 0; m < dn_metric_count(); m++)
-		any_missing |= doctor->run.metric[m].wanted && doctor->run.metric[m].quality == DN_QUALITY_MISSING;
+		any_missing |= doctor->run.metric[m].wanted &&
+			       doctor->run.metric[m].quality == DN_QUALITY_MISSING;
 	if (any_missing) {
 		fputs("\n", out);
-		colored(&page, "1", "Not measured here\n");
+		colored(&page, "1", "Not measured here");
+		fputs("\n", out);
 		print_metrics(&page, &doctor->run, true);
 	}
 	fputs("\n", out);
-	colored(&page, "1", "Checks\n");
+	colored(&page, "1", "Checks");
+	fputs("\n", out);
 	for (unsigned i = 0; i < doctor->n_checks; i++) {
 		const struct dn_check *check = &doctor->check[i];
 		const char *level = dn_check_level_name(check->level);

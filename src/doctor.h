@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the parts of `denet doctor` share: cmd-doctor.c wires and prints, doctor-*.c ask the machine. */
+/* What the parts of `denet doctor` share: cmd-doctor.c wires and prints, doctor-*.c ask the
+ * machine. */
 #ifndef DENET_DOCTOR_H
 #define DENET_DOCTOR_H
 
@@ -17,8 +18,8 @@ enum dn_check_level { DN_CHECK_OK, DN_CHECK_INFO, DN_CHECK_WARN, DN_CHECK_ERROR 
 struct dn_check {
 	const char *id; /* stable: scripts ask for it */
 	enum dn_check_level level;
-	char text[256];   /* what was found */
-	char lost[256];   /* what can't be measured because of it; "" for nothing */
+	char text[256]; /* what was found */
+	char lost[256]; /* what can't be measured because of it; "" for nothing */
 	char remedy[640]; /* the one smallest change; "" when there is none */
 };
 
@@ -26,21 +27,26 @@ struct dn_check {
 
 struct dn_doctor {
 	struct dn_env env;
-	bool live; /* proc_fd is a mounted procfs: system calls speak of the same machine */
+	bool procfs; /* proc_fd is a mounted procfs */
+	bool live; /* not a recorded machine: system calls speak of the same one */
 	struct dn_plan plan;
 	struct dn_machine machine;
 	struct dn_run run; /* what a run would say in its header */
-	char self[1024];   /* path of this binary, quoted for a shell */
+	char self[1024]; /* path of this binary, quoted for a shell */
 	struct dn_check check[DN_CHECK_MAX];
 	unsigned n_checks;
 };
 
-struct dn_check *dn_doctor_add(struct dn_doctor *doctor, const char *id, enum dn_check_level level, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
-void dn_check_lost(struct dn_check *check, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void dn_check_remedy(struct dn_check *check, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* The smallest way to give this binary one capability: number and name without "cap_", as in "perfmon". */
-void dn_check_remedy_capability(struct dn_check *check, const struct dn_doctor *doctor, int number, const char *name);
+struct dn_check *dn_doctor_add(struct dn_doctor *doctor, const char *id, enum dn_check_level level,
+	const char *format, ...) __attribute__((format(printf, 4, 5)));
+void dn_check_lost(struct dn_check *check, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+void dn_check_remedy(struct dn_check *check, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/* The smallest way to give this binary one capability: number and name without "cap_", as in
+ * "perfmon". */
+void dn_check_remedy_capability(
+	struct dn_check *check, const struct dn_doctor *doctor, int number, const char *name);
 const char *dn_check_level_name(enum dn_check_level level);
 
 /* doctor-checks.c: files, netlink, what the kernel was built with. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The parts of a JSON document that say what is known before anything is measured: the header's, and doctor's. */
+/* The parts of a JSON document that say what is known before anything is measured: the header's,
+ * and doctor's. */
 #ifndef DENET_JSON_FACTS_H
 #define DENET_JSON_FACTS_H
 

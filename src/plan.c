@@ -143,6 +143,16 @@ static const struct {
 	{DN_M_hw_branch_miss_ratio, {DN_M_hw_branch_misses, DN_M_hw_branches}},
 };
 
+void dn_plan_add_inputs(struct dn_metric_set *set)
+{
+	for (unsigned i = 0; i < sizeof(derivations) / sizeof(derivations[0]); i++) {
+		if (!dn_metric_set_has(set, derivations[i].derived))
+			continue;
+		dn_metric_set_add(set, derivations[i].from[0]);
+		dn_metric_set_add(set, derivations[i].from[1]);
+	}
+}
+
 static void plan_derived(struct dn_plan *plan)
 {
 	for (unsigned i = 0; i < sizeof(derivations) / sizeof(derivations[0]); i++) {
@@ -153,12 +163,6 @@ static void plan_derived(struct dn_plan *plan)
 
 		if (!state->wanted)
 			continue;
-		if (!a->wanted || !b->wanted) {
-			*state = (struct dn_metric_state){.wanted = true,
-				.quality = DN_QUALITY_MISSING,
-				.reason = "what it is derived from was not asked for (--metrics)"};
-			continue;
-		}
 		state->quality = worse->quality;
 		state->source = worse->quality == DN_QUALITY_MISSING ? NULL : "derived";
 		state->reason = worse->reason;

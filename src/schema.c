@@ -242,6 +242,7 @@ static const char summary[] =
 static const char process_members[] = "        'pid': {'$ref': '#/$defs/pid'},\n"
 				      "        'ppid': {'$ref': '#/$defs/pid'},\n"
 				      "        'start_ns': {'$ref': '#/$defs/u64'},\n"
+				      "        'end_ns': {'$ref': '#/$defs/value_integer'},\n"
 				      "        'name': {'type': 'string'},\n"
 				      "        'name_hex': {'$ref': '#/$defs/hex'}";
 

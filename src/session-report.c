@@ -115,7 +115,7 @@ static void cross_check_cpu(struct dn_session *session, struct dn_frame *frame)
 	if (strcmp(session->plan.backend[supplier].ops->tier, "perf") != 0)
 		return;
 	counted = frame->value[DN_M_cpu_total_ns].u64;
-	slack = reaped / 100 + dn_tree_started(session->tree) * 50000 + 1000000;
+	slack = reaped / 100 + dn_tree_started(session->tree) * 50000 + 2000000;
 	if (counted > reaped + slack) {
 		snprintf(text, sizeof(text),
 			"%llu ms of CPU time belong to processes that nobody waited for, so their numbers are lost",
@@ -139,6 +139,27 @@ static void cross_check_cpu(struct dn_session *session, struct dn_frame *frame)
 	}
 }
 
+/*
+ * The split of CPU time is sampled by the kernel and scaled to its own total; where another source supplies the total
+ * (it begins at the exec, rusage at the fork), the split is scaled to that one, so that the parts never exceed it.
+ */
+static void fit_cpu_split(const struct dn_session *session, struct dn_frame *frame)
+{
+	struct dn_value *user = &frame->value[DN_M_cpu_user_ns], *system = &frame->value[DN_M_cpu_system_ns];
+	const struct dn_value *total = &frame->value[DN_M_cpu_total_ns];
+	double share;
+
+	if (total->type != DN_VALUE_U64 || user->type != DN_VALUE_U64 || system->type != DN_VALUE_U64 ||
+		session->plan.supplier[DN_M_cpu_total_ns] == session->plan.supplier[DN_M_cpu_user_ns] ||
+		dn_add_sat(user->u64, system->u64) <= total->u64)
+		return;
+	share = (double)user->u64 / ((double)user->u64 + (double)system->u64);
+	user->u64 = (uint64_t)(share * (double)total->u64);
+	if (user->u64 > total->u64)
+		user->u64 = total->u64;
+	system->u64 = total->u64 - user->u64;
+}
+
 static void fill_frame(struct dn_session *session, struct dn_frame *frame, bool final)
 {
 	uint64_t now = final && session->root_exited && !session->options->wait_tree ? session->root_exit_ns : dn_now_ns();
@@ -158,6 +179,7 @@ static void fill_frame(struct dn_session *session, struct dn_frame *frame, bool 
 			bury(session, i, r);
 	}
 	put_process_counts(session, frame);
+	fit_cpu_split(session, frame);
 	keep_counters_monotonic(session, frame);
 	if (final)
 		cross_check_cpu(session, frame);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/timerfd.h>
@@ -17,6 +16,7 @@
 #include "session.h"
 #include "sinks.h"
 #include "stdio-guard.h"
+#include "terminal.h"
 
 static struct dn_session *session_of(struct dn_core *core)
 {
@@ -87,24 +87,6 @@ int dn_session_init(struct dn_session *session, const struct dn_options *options
 	return 0;
 }
 
-static bool want_color(enum dn_color color)
-{
-	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
-
-	if (color != DN_COLOR_AUTO)
-		return color == DN_COLOR_ALWAYS;
-	return isatty(STDERR_FILENO) && !(no_color && *no_color) && !(term && strcmp(term, "dumb") == 0);
-}
-
-static unsigned terminal_columns(void)
-{
-	struct winsize size;
-
-	if (!isatty(STDERR_FILENO) || ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0)
-		return 0;
-	return size.ws_col;
-}
-
 static bool is_csv(const struct dn_options *options)
 {
 	size_t len = options->out ? strlen(options->out) : 0;
@@ -149,11 +131,11 @@ int dn_session_open_outputs(struct dn_session *session, struct dn_why *why)
 	}
 	dn_output_from_fd(STDERR_FILENO, "stderr", &session->terminal);
 	if (r == 0 && options->live && isatty(STDERR_FILENO)) {
-		r = dn_sink_live_new(&session->terminal, want_color(options->color), terminal_columns(), &sink);
+		r = dn_sink_live_new(&session->terminal, dn_terminal_color(STDERR_FILENO, options->color), dn_terminal_columns(STDERR_FILENO), &sink);
 		r = add_sink(session, r, sink);
 	}
 	if (r == 0 && !stream && !options->quiet) {
-		r = dn_sink_summary_new(&session->terminal, want_color(options->color), terminal_columns(), &sink);
+		r = dn_sink_summary_new(&session->terminal, dn_terminal_color(STDERR_FILENO, options->color), dn_terminal_columns(STDERR_FILENO), &sink);
 		r = add_sink(session, r, sink);
 	}
 	if (r < 0)
@@ -161,13 +143,15 @@ int dn_session_open_outputs(struct dn_session *session, struct dn_why *why)
 	return r;
 }
 
-/* What is asked for, and what denet itself needs: the process table. */
+/* What is asked for, and what that needs: the process table, and the inputs of derived metrics. */
 static int wanted_metrics(struct dn_session *session, struct dn_metric_set *ret, struct dn_why *why)
 {
 	int r = dn_options_metric_set(session->options->metrics, ret, why);
 
 	if (r < 0)
 		return r;
+	session->shown = *ret;
+	dn_plan_add_inputs(ret);
 	if (session->options->no_children) {
 		dn_metric_set_del(ret, DN_M_process_started);
 		dn_metric_set_del(ret, DN_M_process_exited);
@@ -237,6 +221,8 @@ int dn_session_open_backends(struct dn_session *session, struct dn_why *why)
 		dn_session_replay_births(session, i - 1);
 	}
 	memcpy(session->run.metric, plan->metric, sizeof(session->run.metric));
+	for (unsigned m = 0; m < DN_METRIC_MAX; m++)
+		session->run.metric[m].wanted &= dn_metric_set_has(&session->shown, m);
 	return 0;
 }
 
@@ -286,8 +272,6 @@ int dn_session_start(struct dn_session *session, struct dn_why *why)
 {
 	int r = 0, exec_error = 0;
 
-	if (!session->attach)
-		session->gate_cpu_ns = child_cpu_ns(session->child.pid);
 	clock_gettime(CLOCK_REALTIME, &session->run.time);
 	session->core.t0_ns = dn_now_ns();
 	dn_tree_begin(session->tree, session->core.t0_ns);
@@ -307,8 +291,10 @@ int dn_session_start(struct dn_session *session, struct dn_why *why)
 	raise_descriptor_limit();
 	/* The command runs while denet reads what the header says of the machine. */
 	dn_session_header(session);
-	if (!session->attach)
+	if (!session->attach) {
 		exec_error = dn_spawn_exec_result(&session->child);
+		session->gate_cpu_ns = child_cpu_ns(session->child.pid);
+	}
 	if (exec_error) {
 		session->ended_by = "exec_failed";
 		dn_why_set(why, "cannot run '%s': %s", session->options->argv[0],

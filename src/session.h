@@ -57,6 +57,7 @@ struct dn_session {
 	unsigned n_sinks;
 	bool header_wanted; /* some sink prints the machine's facts */
 	bool header_done;
+	struct dn_metric_set shown; /* what the user asked for; env.wanted adds what that is made of */
 	struct dn_run run;
 	struct dn_machine machine;
 	char cwd[4096];
@@ -67,7 +68,7 @@ struct dn_session {
 	bool root_exited, root_stopped;
 	int root_status;
 	uint64_t root_exit_ns; /* CLOCK_MONOTONIC */
-	uint64_t reaped_cpu_ns, gate_cpu_ns; /* rusage of all that was reaped; the child's before its exec */
+	uint64_t reaped_cpu_ns, gate_cpu_ns; /* rusage of all that was reaped; about what the child used up to its exec */
 	uint64_t lost_events;
 	struct dn_frame frame, before;
 	uint64_t seq;

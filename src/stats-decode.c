@@ -7,8 +7,9 @@
 #include "stats-scan.h"
 
 /*
- * mantissa times ten to the exponent. Long double has the bits (64 or more) to do this with one rounding for all that a
- * printed double needs; where it is no wider than a double the last digit may be off. No strtod: it asks the locale.
+ * mantissa times ten to the exponent. Long double has the bits (64 or more) to do this with one
+ * rounding for all that a printed double needs; where it is no wider than a double the last digit
+ * may be off. No strtod: it asks the locale.
  */
 static unsigned char scale(uint64_t mantissa, int64_t exponent, bool negative, double *ret)
 {
@@ -95,7 +96,8 @@ static unsigned hex4(const char *p)
 	return value;
 }
 
-/* One character of a raw string as a code point; *p moves behind it. Half surrogates and NUL become U+FFFD. */
+/* One character of a raw string as a code point; *p moves behind it. Half surrogates and NUL become
+ * U+FFFD. */
 static uint32_t escaped(const char **p, const char *end)
 {
 	static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
@@ -110,7 +112,8 @@ static uint32_t escaped(const char **p, const char *end)
 	}
 	code = hex4(*p);
 	*p += 4;
-	if (code >= 0xd800 && code <= 0xdbff && end - *p >= 6 && (*p)[0] == '\\' && (*p)[1] == 'u') {
+	if (code >= 0xd800 && code <= 0xdbff && end - *p >= 6 && (*p)[0] == '\\' &&
+		(*p)[1] == 'u') {
 		uint32_t low = hex4(*p + 2);
 
 		if (low >= 0xdc00 && low <= 0xdfff) {
@@ -174,12 +177,14 @@ size_t dn_scan_decode(const char *raw, size_t len, char *out, size_t size)
 	return used;
 }
 
-bool dn_scan_next_string(const char *raw, size_t len, size_t *pos, const char **ret, size_t *ret_len)
+bool dn_scan_next_string(
+	const char *raw, size_t len, size_t *pos, const char **ret, size_t *ret_len)
 {
 	size_t i = *pos, start;
 
 	while (i < len && raw[i] != '"') {
-		/* Only brackets, commas and space may stand before a string of an array of strings. */
+		/* Only brackets, commas and space may stand before a string of an array of strings.
+		 */
 		if (!strchr("[, \t\r", raw[i]))
 			return false;
 		i++;
@@ -194,4 +199,18 @@ bool dn_scan_next_string(const char *raw, size_t len, size_t *pos, const char **
 	*ret = raw + start;
 	*ret_len = i - start;
 	return true;
+}
+
+bool dn_scan_is(const struct dn_scan_value *value, const char *word)
+{
+	size_t len = strlen(word);
+
+	return value && value->type == DN_SCAN_STRING && value->len == len + 2 &&
+	       memcmp(value->text + 1, word, len) == 0;
+}
+
+void dn_scan_copy(const struct dn_scan_value *value, char *out, size_t size)
+{
+	if (value && value->type == DN_SCAN_STRING)
+		dn_scan_decode(value->text, value->len, out, size);
 }

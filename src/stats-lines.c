@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Blocks to lines. No mmap: a file that is cut while it is read must not end in SIGBUS, and a pipe has no map. */
+/* Blocks to lines. No mmap: a file that is cut while it is read must not end in SIGBUS, and a pipe
+ * has no map. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +8,9 @@
 #include "stats-lines.h"
 #include "stats-scan.h"
 
-#define BLOCK ((size_t)256 << 10) /* fits the second-level cache; larger ones measured no faster */
+#define BLOCK                                                                                      \
+	((size_t)256 << 10) /* fits the second-level cache; larger ones measured no faster         \
+			     */
 
 int dn_lines_space(struct dn_lines *lines, char **ret, size_t *ret_size)
 {
@@ -80,7 +83,8 @@ int dn_lines_next(struct dn_lines *lines, char **ret, size_t *ret_len)
 
 		newline = lines->end == lines->searched
 				  ? NULL
-				  : memchr(lines->data + lines->searched, '\n', lines->end - lines->searched);
+				  : memchr(lines->data + lines->searched, '\n',
+					    lines->end - lines->searched);
 		if (!newline) {
 			lines->searched = lines->end;
 			if (lines->skipping || lines->end - lines->begin > DN_LINE_MAX)
@@ -108,7 +112,6 @@ int dn_lines_rest(struct dn_lines *lines, char **ret, size_t *ret_len)
 		return 0;
 	lines->data[lines->end] = '\n';
 	hand_out(lines, len, ret, ret_len);
-	lines->next_offset--;
 	lines->begin = lines->end;
 	return 1;
 }

@@ -14,7 +14,7 @@ struct dn_lines {
 	size_t size; /* of data, without its padding */
 	size_t begin, end;
 	size_t searched; /* no newline before this */
-	bool skipping;   /* in the rest of a line that is too long */
+	bool skipping; /* in the rest of a line that is too long */
 	uint64_t number; /* of the line that was handed out last, from 1 */
 	uint64_t offset; /* of its first byte in the input */
 	uint64_t next_offset;
@@ -24,8 +24,8 @@ struct dn_lines {
 int dn_lines_space(struct dn_lines *lines, char **ret, size_t *ret_size);
 void dn_lines_commit(struct dn_lines *lines, size_t n);
 /*
- * The next whole line: 1 and *ret, readable and ending as dn_scan_line() wants it; 0 when more bytes are needed; -EMSGSIZE once
- * for a line that is too long, which is passed over.
+ * The next whole line: 1 and *ret, readable and ending as dn_scan_line() wants it; 0 when more
+ * bytes are needed; -EMSGSIZE once for a line that is too long, which is passed over.
  */
 int dn_lines_next(struct dn_lines *lines, char **ret, size_t *ret_len);
 /* At the end of the input: what stands behind the last newline. 1, or 0 when nothing does. */

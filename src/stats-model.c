@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Records to runs: which kind a line is, what of it counts, and what is wrong with it. */
+/* Bytes to lines to records to runs: which kind a line is, what of it counts, what is wrong with
+ * it. */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +12,7 @@
 #include "stats-model.h"
 #include "stats-places.h"
 
-/* One line, sorted: fields by their number, and the values of metrics. */
+/* Fields by their number, and the values of metrics. */
 struct dn_stats_record {
 	const struct dn_scan_value *field[DN_STATS_FIELDS];
 	const struct dn_scan_value *metric[DN_SCAN_SLOTS_MAX];
@@ -22,19 +22,6 @@ struct dn_stats_record {
 };
 
 /* Small parts */
-
-static bool is(const struct dn_scan_value *value, const char *word)
-{
-	size_t len = strlen(word);
-
-	return value && value->type == DN_SCAN_STRING && value->len == len + 2 && memcmp(value->text + 1, word, len) == 0;
-}
-
-static void copy_text(const struct dn_scan_value *value, char *out, size_t size)
-{
-	if (value && value->type == DN_SCAN_STRING)
-		dn_scan_decode(value->text, value->len, out, size);
-}
 
 static void copy_count(const struct dn_scan_value *value, struct dn_stats_count *ret)
 {
@@ -75,8 +62,8 @@ int dn_stats_series(struct dn_stats *stats, const char *name)
 }
 
 /*
- * A header or what the older tool has for one begins a run, unless the run in work has had nothing but its beginning (the older
- * tool writes env, then metadata).
+ * A header or what the older tool has for one begins a run, unless the run in work has had nothing
+ * but its beginning (the older tool writes env, then metadata).
  */
 static void begin_run(struct dn_stats *stats, bool always)
 {
@@ -114,15 +101,16 @@ static void store_command(struct dn_stats_run *run, const struct dn_scan_value *
 			run->command_cut = true;
 		if (room < 8)
 			return;
-		run->command_len += dn_scan_decode(raw, len, run->command + run->command_len, room) + 1;
+		run->command_len +=
+			dn_scan_decode(raw, len, run->command + run->command_len, room) + 1;
 	}
 }
 
 /* Metrics */
 
 /* Puts a value into its series; false for one that such a place can't have. */
-static bool add_value(struct dn_stats *stats, const struct dn_scan_value *value, uint64_t t_ns, uint64_t weight_ns,
-	bool final)
+static bool add_value(struct dn_stats *stats, const struct dn_scan_value *value, uint64_t t_ns,
+	uint64_t weight_ns, bool final)
 {
 	struct dn_series_value v;
 	struct dn_series *series;
@@ -146,14 +134,16 @@ static bool add_value(struct dn_stats *stats, const struct dn_scan_value *value,
 	return true;
 }
 
-static void add_values(struct dn_stats *stats, const struct dn_stats_record *record, enum dn_place place, uint64_t t_ns, bool final)
+static void add_values(struct dn_stats *stats, const struct dn_stats_record *record,
+	enum dn_place place, uint64_t t_ns, bool final)
 {
 	uint64_t weight_ns = dn_sub_sat(t_ns, stats->run.t_ns);
 
 	for (unsigned i = 0; i < record->n_metrics; i++) {
 		const struct dn_scan_value *value = record->metric[i];
 
-		/* A record has the fields of one tool; foreign ones of the same name are not its metrics. */
+		/* A record has the fields of one tool; foreign ones of the same name are not its
+		 * metrics. */
 		if (place == DN_PLACE_PATH && dn_place_of(value->tag) != place)
 			continue;
 		if (!add_value(stats, value, t_ns, weight_ns, final))
@@ -163,50 +153,13 @@ static void add_values(struct dn_stats *stats, const struct dn_stats_record *rec
 		stats->run.t_ns = t_ns;
 }
 
-static void set_quality(struct dn_series *series, enum dn_quality_field which, const struct dn_scan_value *value)
-{
-	switch (which) {
-	case DN_QUALITY_FIELD_SOURCE:
-		copy_text(value, series->source, sizeof(series->source));
-		break;
-	case DN_QUALITY_FIELD_REASON:
-		copy_text(value, series->reason, sizeof(series->reason));
-		break;
-	case DN_QUALITY_FIELD_HINT:
-		copy_text(value, series->hint, sizeof(series->hint));
-		break;
-	case DN_QUALITY_FIELD_QUALITY:
-		/* One that a newer denet invented is not known to be exact. */
-		series->declared = true;
-		series->quality = DN_QUALITY_N;
-		for (unsigned i = 0; i < DN_QUALITY_N; i++) {
-			if (is(value, dn_quality_name(i)))
-				series->quality = i;
-		}
-		break;
-	case DN_QUALITY_FIELD_KIND:
-		if (series->n == 0 && (is(value, "counter") || is(value, "gauge"))) {
-			series->shaped = true;
-			series->shape = is(value, "counter") ? DN_SERIES_COUNTER : DN_SERIES_GAUGE;
-		}
-		break;
-	case DN_QUALITY_FIELD_UNIT:
-		for (unsigned i = 0; i <= DN_UNIT_PERCENT; i++) {
-			if (is(value, dn_unit_name(i))) {
-				series->unit = i;
-				series->has_unit = true;
-			}
-		}
-		break;
-	}
-}
-
 static void set_qualities(struct dn_stats *stats, const struct dn_stats_record *record)
 {
 	for (unsigned i = 0; i < record->n_qualities; i++) {
 		uint32_t tag = record->quality[i]->tag;
 
-		set_quality(&stats->series[tag & 0xffff], tag >> 16 & 0xff, record->quality[i]);
+		dn_place_set_quality(
+			&stats->series[tag & 0xffff], tag >> 16 & 0xff, record->quality[i]);
 	}
 }
 
@@ -223,14 +176,14 @@ static const char *take_header(struct dn_stats *stats, const struct dn_stats_rec
 	run->format = DN_STATS_OURS;
 	run->has_header = true;
 	run->schema = field[DN_STATS_SCHEMA]->u64;
-	copy_text(field[DN_STATS_VERSION], run->version, sizeof(run->version));
-	copy_text(field[DN_STATS_TIME], run->time, sizeof(run->time));
-	copy_text(field[DN_STATS_MODE], run->mode, sizeof(run->mode));
-	copy_text(field[DN_STATS_TIER], run->tier, sizeof(run->tier));
-	copy_text(field[DN_STATS_HOSTNAME], run->hostname, sizeof(run->hostname));
-	copy_text(field[DN_STATS_HOST_KERNEL], run->kernel, sizeof(run->kernel));
-	copy_text(field[DN_STATS_ARCH], run->arch, sizeof(run->arch));
-	copy_text(field[DN_STATS_CPU_MODEL], run->cpu_model, sizeof(run->cpu_model));
+	dn_scan_copy(field[DN_STATS_VERSION], run->version, sizeof(run->version));
+	dn_scan_copy(field[DN_STATS_TIME], run->time, sizeof(run->time));
+	dn_scan_copy(field[DN_STATS_MODE], run->mode, sizeof(run->mode));
+	dn_scan_copy(field[DN_STATS_TIER], run->tier, sizeof(run->tier));
+	dn_scan_copy(field[DN_STATS_HOSTNAME], run->hostname, sizeof(run->hostname));
+	dn_scan_copy(field[DN_STATS_HOST_KERNEL], run->kernel, sizeof(run->kernel));
+	dn_scan_copy(field[DN_STATS_ARCH], run->arch, sizeof(run->arch));
+	dn_scan_copy(field[DN_STATS_CPU_MODEL], run->cpu_model, sizeof(run->cpu_model));
 	copy_count(field[DN_STATS_CPUS], &run->cpus);
 	copy_count(field[DN_STATS_PID], &run->pid);
 	store_command(run, field[DN_STATS_COMMAND]);
@@ -238,7 +191,8 @@ static const char *take_header(struct dn_stats *stats, const struct dn_stats_rec
 	return NULL;
 }
 
-static void check_seq(struct dn_stats *stats, uint64_t seq)
+/* False when seq goes back. */
+static bool check_seq(struct dn_stats *stats, uint64_t seq)
 {
 	struct dn_stats_run *run = &stats->run;
 	uint64_t expected = run->has_seq ? dn_add_sat(run->last_seq, 1) : 1;
@@ -250,26 +204,26 @@ static void check_seq(struct dn_stats *stats, uint64_t seq)
 		if (run->gaps++ == 0)
 			run->gap_line = stats->input.number;
 		run->gap_missing = dn_add_sat(run->gap_missing, seq - expected);
-	} else if (seq < expected) {
-		run->disorder++;
 	}
 	run->has_seq = true;
 	run->last_seq = seq;
+	return seq >= expected;
 }
 
 static const char *take_sample(struct dn_stats *stats, const struct dn_stats_record *record)
 {
 	struct dn_stats_run *run = &stats->run;
 	uint64_t t_ns, seq;
+	bool back;
 
 	if (!get_u64(record->field[DN_STATS_T], &t_ns))
 		return "a sample without t_ns";
 	need_run(stats);
 	run->format = DN_STATS_OURS;
-	if (get_u64(record->field[DN_STATS_SEQ], &seq))
-		check_seq(stats, seq);
-	if (run->samples && t_ns <= run->t_ns)
-		run->disorder++;
+	back = run->samples && t_ns <= run->t_ns;
+	if (get_u64(record->field[DN_STATS_SEQ], &seq) && !check_seq(stats, seq))
+		back = true;
+	run->disorder += back;
 	run->samples++;
 	add_values(stats, record, DN_PLACE_PATH, t_ns, false);
 	run->wall_ns = run->t_ns;
@@ -286,17 +240,20 @@ static const char *take_summary(struct dn_stats *stats, const struct dn_stats_re
 		return "a summary without t_ns";
 	need_run(stats);
 	run->format = DN_STATS_OURS;
-	/* Its seq is that of the last frame; one more than the last sample's is the frame of the summary itself. */
-	if (get_u64(field[DN_STATS_SEQ], &seq) && run->has_seq && seq > dn_add_sat(run->last_seq, 1))
+	/* Its seq is that of the last frame; one more than the last sample's is the frame of the
+	 * summary itself. */
+	if (get_u64(field[DN_STATS_SEQ], &seq) && run->has_seq &&
+		seq > dn_add_sat(run->last_seq, 1))
 		check_seq(stats, seq);
 	add_values(stats, record, DN_PLACE_PATH, t_ns, true);
 	run->wall_ns = run->t_ns;
 	get_u64(field[DN_STATS_WALL], &run->wall_ns);
 	run->has_summary = true;
-	copy_text(field[DN_STATS_ENDED_BY], run->ended_by, sizeof(run->ended_by));
+	dn_scan_copy(field[DN_STATS_ENDED_BY], run->ended_by, sizeof(run->ended_by));
 	copy_count(field[DN_STATS_EXIT_CODE], &run->exit_code);
 	copy_count(field[DN_STATS_EXIT_SIGNAL], &run->exit_signal);
-	copy_text(field[DN_STATS_EXIT_SIGNAL_NAME], run->exit_signal_name, sizeof(run->exit_signal_name));
+	dn_scan_copy(field[DN_STATS_EXIT_SIGNAL_NAME], run->exit_signal_name,
+		sizeof(run->exit_signal_name));
 	if (field[DN_STATS_EXIT_CORE] && field[DN_STATS_EXIT_CORE]->type == DN_SCAN_BOOL)
 		run->core_dumped = field[DN_STATS_EXIT_CORE]->boolean;
 	copy_count(field[DN_STATS_LEFT], &run->left);
@@ -315,7 +272,7 @@ static const char *take_event(struct dn_stats *stats, const struct dn_stats_reco
 	unsigned i;
 
 	need_run(stats);
-	copy_text(record->field[DN_STATS_EVENT], name, sizeof(name));
+	dn_scan_copy(record->field[DN_STATS_EVENT], name, sizeof(name));
 	for (i = 0; i < run->n_events && strcmp(run->event[i].name, name); i++)
 		;
 	if (i == DN_STATS_EVENTS_MAX) {
@@ -337,8 +294,8 @@ static const char *take_older_start(struct dn_stats *stats, const struct dn_stat
 	begin_run(stats, false);
 	run->format = DN_STATS_OLDER;
 	run->has_header = true;
-	copy_text(field[DN_STATS_HOST], run->hostname, sizeof(run->hostname));
-	copy_text(field[DN_STATS_KERNEL], run->kernel, sizeof(run->kernel));
+	dn_scan_copy(field[DN_STATS_HOST], run->hostname, sizeof(run->hostname));
+	dn_scan_copy(field[DN_STATS_KERNEL], run->kernel, sizeof(run->kernel));
 	copy_count(field[DN_STATS_PID], &run->pid);
 	store_command(run, field[DN_STATS_COMMAND]);
 	return NULL;
@@ -349,7 +306,8 @@ static const char *take_older_sample(struct dn_stats *stats, const struct dn_sta
 	struct dn_stats_run *run = &stats->run;
 	uint64_t ms, t_ns;
 
-	if (!get_u64(record->field[DN_STATS_TS_MS], &ms) && !get_u64(record->field[DN_STATS_AGGREGATED_TS_MS], &ms))
+	if (!get_u64(record->field[DN_STATS_TS_MS], &ms) &&
+		!get_u64(record->field[DN_STATS_AGGREGATED_TS_MS], &ms))
 		return "a sample without ts_ms";
 	need_run(stats);
 	run->format = DN_STATS_OLDER;
@@ -421,48 +379,48 @@ static const char *take_record(struct dn_stats *stats, const struct dn_stats_rec
 
 	if (!kind)
 		return take_untagged(stats, record);
-	if (is(kind, "sample"))
+	if (dn_scan_is(kind, "sample"))
 		return older ? take_older_sample(stats, record) : take_sample(stats, record);
-	if (is(kind, "event"))
+	if (dn_scan_is(kind, "event"))
 		return take_event(stats, record);
-	if (is(kind, "tree") || is(kind, "aggregated"))
+	if (dn_scan_is(kind, "tree") || dn_scan_is(kind, "aggregated"))
 		return take_older_sample(stats, record);
-	if (is(kind, "header"))
+	if (dn_scan_is(kind, "header"))
 		return take_header(stats, record);
-	if (is(kind, "summary"))
+	if (dn_scan_is(kind, "summary"))
 		return take_summary(stats, record);
-	if (is(kind, "metadata") || is(kind, "env"))
+	if (dn_scan_is(kind, "metadata") || dn_scan_is(kind, "env"))
 		return take_older_start(stats, record);
-	if (is(kind, "stats"))
+	if (dn_scan_is(kind, "stats"))
 		return take_older_summary(stats, record);
-	if (is(kind, "exit"))
+	if (dn_scan_is(kind, "exit"))
 		return take_older_exit(stats, record);
 	/* A child's command line: nothing that is summed up here. */
-	if (!is(kind, "child"))
+	if (!dn_scan_is(kind, "child"))
 		stats->unknown++;
 	return NULL;
 }
 
-static void sort_values(struct dn_stats *stats, struct dn_stats_record *record)
+static void sort_values(const struct dn_scan *scan, struct dn_stats_record *ret)
 {
-	memset(record->field, 0, sizeof(record->field));
-	record->n_metrics = record->n_older = record->n_qualities = 0;
-	for (size_t i = 0, n = dn_scan_count(stats->scan); i < n; i++) {
-		const struct dn_scan_value *value = dn_scan_value(stats->scan, i);
+	memset(ret->field, 0, sizeof(ret->field));
+	ret->n_metrics = ret->n_older = ret->n_qualities = 0;
+	for (size_t i = 0, n = dn_scan_count(scan); i < n; i++) {
+		const struct dn_scan_value *value = dn_scan_value(scan, i);
 
 		switch (dn_place_of(value->tag)) {
 		case DN_PLACE_OLDER:
-			record->n_older++;
-			record->metric[record->n_metrics++] = value;
+			ret->n_older++;
+			ret->metric[ret->n_metrics++] = value;
 			break;
 		case DN_PLACE_PATH:
-			record->metric[record->n_metrics++] = value;
+			ret->metric[ret->n_metrics++] = value;
 			break;
 		case DN_PLACE_FIELD:
-			record->field[value->tag & 0xffffff] = value;
+			ret->field[value->tag & 0xffffff] = value;
 			break;
 		case DN_PLACE_QUALITY_FIELD:
-			record->quality[record->n_qualities++] = value;
+			ret->quality[ret->n_qualities++] = value;
 			break;
 		default:
 			break;
@@ -489,8 +447,8 @@ static int bad_line(struct dn_stats *stats, const char *reason, size_t at, struc
 	}
 	if (stats->lenient)
 		return 0;
-	dn_why_set(why, "line %" PRIu64 ", which begins at byte %" PRIu64 ": %s, at column %zu", stats->input.number,
-		stats->input.offset, reason, at + 1);
+	dn_why_set(why, "line %" PRIu64 ", which begins at byte %" PRIu64 ": %s, at column %zu",
+		stats->input.number, stats->input.offset, reason, at + 1);
 	dn_why_hint(why, "--lenient counts such lines and skips them");
 	return -EBADMSG;
 }
@@ -512,11 +470,16 @@ static int take_line(struct dn_stats *stats, char *line, size_t len, bool last, 
 		return 0;
 	r = dn_scan_line(stats->scan, line, len, &object, &reason, &at);
 	if (r == 0 && object) {
-		sort_values(stats, record);
-		if (record->field[DN_STATS_SCHEMA] && record->field[DN_STATS_SCHEMA]->type == DN_SCAN_U64 &&
-			record->field[DN_STATS_SCHEMA]->u64 > DN_SCHEMA_VERSION && is(record->field[DN_STATS_KIND], "header")) {
-			dn_why_set(why, "line %" PRIu64 ": schema %" PRIu64 " is newer than this denet reads (up to %d)",
-				stats->input.number, record->field[DN_STATS_SCHEMA]->u64, DN_SCHEMA_VERSION);
+		sort_values(stats->scan, record);
+		if (record->field[DN_STATS_SCHEMA] &&
+			record->field[DN_STATS_SCHEMA]->type == DN_SCAN_U64 &&
+			record->field[DN_STATS_SCHEMA]->u64 > DN_SCHEMA_VERSION &&
+			dn_scan_is(record->field[DN_STATS_KIND], "header")) {
+			dn_why_set(why,
+				"line %" PRIu64 ": schema %" PRIu64
+				" is newer than this denet reads (up to %d)",
+				stats->input.number, record->field[DN_STATS_SCHEMA]->u64,
+				DN_SCHEMA_VERSION);
 			dn_why_hint(why, "use the denet that wrote it, or a newer one");
 			return -EPROTONOSUPPORT;
 		}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A recorded stream as totals, peaks and percentiles, in memory that does not grow with the stream. Takes bytes in
- * pieces of any size; knows denet's own records and those of the older tool of the same name.
+ * A recorded stream as totals, peaks and percentiles, in memory that does not grow with the stream.
+ * Takes bytes in pieces of any size; knows denet's own records and those of the older tool of the
+ * same name.
  */
 #ifndef DENET_STATS_MODEL_H
 #define DENET_STATS_MODEL_H
@@ -82,15 +83,17 @@ struct dn_stats_run {
 	bool command_cut;
 
 	uint64_t samples;
-	uint64_t t_ns;       /* of the last sample or summary */
-	uint64_t first_ms;   /* older tool: of the first sample */
+	uint64_t t_ns; /* of the last sample or summary */
+	uint64_t first_ms; /* older tool: of the first sample */
 	bool has_first_ms;
-	uint64_t wall_ns;    /* by the summary, else of the last sample */
+	uint64_t wall_ns; /* by the summary, else of the last sample */
 	uint64_t last_seq;
 	bool has_seq;
-	uint64_t gaps, gap_missing, gap_line; /* holes in seq, the samples in them, where the first is */
+	uint64_t gaps, gap_missing,
+		gap_line; /* holes in seq, the samples in them, where the first is */
 	uint64_t disorder; /* samples whose seq or time went back */
-	struct dn_stats_count exit_code, lost_events, lost_samples, self_cpu_ns, self_rss_bytes, left;
+	struct dn_stats_count exit_code, lost_events, lost_samples, self_cpu_ns, self_rss_bytes,
+		left;
 	struct dn_stats_count exit_signal;
 	char exit_signal_name[24];
 	char ended_by[24];
@@ -108,11 +111,11 @@ struct dn_stats {
 	bool too_many; /* metrics */
 	uint64_t lines, bytes;
 	uint64_t unknown; /* valid records of a kind that says nothing to us */
-	uint64_t odd;     /* values of a type that their place does not have */
+	uint64_t odd; /* values of a type that their place does not have */
 	bool lenient;
-	uint64_t bad;                                   /* lines that were skipped */
-	uint64_t bad_line, bad_offset;                  /* the first of them */
-	bool torn;                                      /* the last line is cut off */
+	uint64_t bad; /* lines that were skipped */
+	uint64_t bad_line, bad_offset; /* the first of them */
+	bool torn; /* the last line is cut off */
 	uint64_t torn_line, torn_offset, torn_bytes;
 
 	/* private */
@@ -122,10 +125,12 @@ struct dn_stats {
 	struct dn_stats_path {
 		char name[128];
 		uint8_t scope; /* enum dn_metric_scope, or 2: a path of the older tool */
-		int16_t series;
 	} path[DN_STATS_PATHS_MAX];
+	int16_t path_series[DN_STATS_PATHS_MAX]; /* 1 + index in series[], 0: not looked up, -1: it
+						    has none */
 	unsigned n_paths;
-	int16_t older[DN_STATS_OLDER_MAX]; /* rows of the older tool's fields: 1 + index in series[], 0: not looked up */
+	int16_t older[DN_STATS_OLDER_MAX]; /* rows of the older tool's fields: 1 + index in
+					      series[], 0: not looked up */
 };
 
 int dn_stats_new(bool lenient, struct dn_stats **ret);
@@ -133,14 +138,15 @@ void dn_stats_free(struct dn_stats *stats);
 /* Room for the next bytes; -ENOMEM. */
 int dn_stats_space(struct dn_stats *stats, char **ret, size_t *ret_size);
 /*
- * n bytes were put there. -EBADMSG: a line is no record (and not lenient); -EPROTONOSUPPORT: a schema from the future.
- * *why names line and byte offset.
+ * n bytes were put there. -EBADMSG: a line is no record (and not lenient); -EPROTONOSUPPORT: a
+ * schema from the future. *why names line and byte offset.
  */
 int dn_stats_commit(struct dn_stats *stats, size_t n, struct dn_why *why);
 /* The input is at its end. As above; -ENODATA when it had no record of either tool. */
 int dn_stats_end(struct dn_stats *stats, struct dn_why *why);
 
-/* The index of the series of that name, made when it is new; -1 when there are too many or the name is too long. */
+/* The index of the series of that name, made when it is new; -1 when there are too many or the name
+ * is too long. */
 int dn_stats_series(struct dn_stats *stats, const char *name);
 
 #endif

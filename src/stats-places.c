@@ -68,7 +68,8 @@ static const struct field_row fields[] = {
 
 static const char *const quality_fields[] = {"source", "quality", "reason", "hint", "kind", "unit"};
 
-/* The older tool's fields. One record mixes their meanings, and only this table says which is which. */
+/* The older tool's fields. One record mixes their meanings, and only this table says which is
+ * which. */
 struct older_row {
 	const char *path;
 	const char *name;
@@ -112,12 +113,15 @@ static const struct older_row older[] = {
 	{"perf.instructions", "hw.instructions", DELTA, DN_UNIT_COUNT, TREE, 1, AT_LEAST},
 	{"perf.cache_refs", "hw.cache_references", DELTA, DN_UNIT_COUNT, TREE, 1, AT_LEAST},
 	{"perf.cache_misses", "hw.cache_misses", DELTA, DN_UNIT_COUNT, TREE, 1, AT_LEAST},
-	{"perf.stalled_backend", "hw.stalled_cycles_backend", DELTA, DN_UNIT_COUNT, TREE, 1, AT_LEAST},
+	{"perf.stalled_backend", "hw.stalled_cycles_backend", DELTA, DN_UNIT_COUNT, TREE, 1,
+		AT_LEAST},
 	{"rapl.package_joules", "rapl.package_joules", DELTA, DN_UNIT_COUNT, SYSTEM, 1, SAMPLED},
 	{"rapl.process_joules", "rapl.process_joules", DELTA, DN_UNIT_COUNT, TREE, 1, SAMPLED},
 	{"ebpf.syscalls.total", "ebpf.syscalls.total", LIVE, DN_UNIT_COUNT, TREE, 1, AT_LEAST},
-	{"ebpf.offcpu.total_time_ns", "ebpf.offcpu.total_time_ns", LIVE, DN_UNIT_NS, TREE, 1, AT_LEAST},
-	{"ebpf.offcpu.total_events", "ebpf.offcpu.total_events", LIVE, DN_UNIT_COUNT, TREE, 1, AT_LEAST},
+	{"ebpf.offcpu.total_time_ns", "ebpf.offcpu.total_time_ns", LIVE, DN_UNIT_NS, TREE, 1,
+		AT_LEAST},
+	{"ebpf.offcpu.total_events", "ebpf.offcpu.total_events", LIVE, DN_UNIT_COUNT, TREE, 1,
+		AT_LEAST},
 	/* The tool's own end summary. */
 	{"max_processes", "process.count", GAUGE, DN_UNIT_COUNT, TREE, 1, SAMPLED},
 	{"max_threads", "process.threads", GAUGE, DN_UNIT_COUNT, TREE, 1, SAMPLED},
@@ -138,8 +142,10 @@ static bool key_is(const char *key, size_t len, const char *word)
 	return strlen(word) == len && memcmp(key, word, len) == 0;
 }
 
-/* A new place in path[], its name being prefix.key. -1 when there is none, or the name is too long or no text. */
-static int add_path(struct dn_stats *stats, const char *prefix, const char *key, size_t len, uint8_t scope)
+/* A new place in path[], its name being prefix.key. -1 when there is none, or the name is too long
+ * or no text. */
+static int add_path(
+	struct dn_stats *stats, const char *prefix, const char *key, size_t len, uint8_t scope)
 {
 	struct dn_stats_path *path = &stats->path[stats->n_paths];
 	int n;
@@ -152,13 +158,13 @@ static int add_path(struct dn_stats *stats, const char *prefix, const char *key,
 		stats->too_many = true;
 		return -1;
 	}
-	n = snprintf(path->name, sizeof(path->name), "%s%s%.*s", prefix, prefix[0] ? "." : "", (int)len, key);
+	n = snprintf(path->name, sizeof(path->name), "%s%s%.*s", prefix, prefix[0] ? "." : "",
+		(int)len, key);
 	if (n < 0 || (size_t)n >= sizeof(path->name)) {
 		stats->too_many = true;
 		return -1;
 	}
 	path->scope = scope;
-	path->series = -1;
 	return (int)stats->n_paths++;
 }
 
@@ -186,8 +192,8 @@ static unsigned classify_older(
 			return DN_SCAN_KEEP;
 		}
 		if (strncmp(older[i].path, path, n) == 0 && older[i].path[n] == '.')
-			return as_path(stats, add_path(stats, prefix, key, len, SCOPE_OLDER), DN_SCAN_ENTER,
-				ret_tag);
+			return as_path(stats, add_path(stats, prefix, key, len, SCOPE_OLDER),
+				DN_SCAN_ENTER, ret_tag);
 	}
 	/* Accelerators are many and each its own; their numbers are shown as they are. */
 	if (strncmp(path, "gpu", 3) == 0 && (path[3] == '.' || path[3] == '\0'))
@@ -222,7 +228,8 @@ static unsigned classify_quality(
 	return 0;
 }
 
-unsigned dn_place_classify(void *user, uint32_t parent_tag, const char *key, size_t len, uint32_t *ret_tag)
+unsigned dn_place_classify(
+	void *user, uint32_t parent_tag, const char *key, size_t len, uint32_t *ret_tag)
 {
 	struct dn_stats *stats = user;
 	const struct dn_stats_path *path;
@@ -247,8 +254,8 @@ unsigned dn_place_classify(void *user, uint32_t parent_tag, const char *key, siz
 		}
 	}
 	if (parent_tag == ROOT && (key_is(key, len, "tree") || key_is(key, len, "system"))) {
-		int index = add_path(stats, "", key, len,
-			key[0] == 't' ? DN_SCOPE_TREE : DN_SCOPE_SYSTEM);
+		int index = add_path(
+			stats, "", key, len, key[0] == 't' ? DN_SCOPE_TREE : DN_SCOPE_SYSTEM);
 
 		/* The scope is no part of a metric's name. */
 		if (index >= 0)
@@ -260,7 +267,8 @@ unsigned dn_place_classify(void *user, uint32_t parent_tag, const char *key, siz
 	return 0;
 }
 
-/* What kind of thing a metric is: the stream may say, the registry knows, events are counters; else it is just values. */
+/* What kind of thing a metric is: the stream may say, the registry knows, events are counters; else
+ * it is just values. */
 static void shape(struct dn_series *series, enum dn_metric_scope scope)
 {
 	int id = dn_metric_by_name(series->name);
@@ -294,7 +302,7 @@ static int16_t find_path_series(struct dn_stats *stats, const struct dn_stats_pa
 	if (index >= 0)
 		shape(&stats->series[index],
 			path->scope == DN_SCOPE_SYSTEM ? DN_SCOPE_SYSTEM : DN_SCOPE_TREE);
-	return (int16_t)(index < 0 ? -2 : index);
+	return (int16_t)(index < 0 ? -1 : index + 1);
 }
 
 static struct dn_series *older_series(struct dn_stats *stats, uint32_t index)
@@ -320,15 +328,56 @@ static struct dn_series *older_series(struct dn_stats *stats, uint32_t index)
 struct dn_series *dn_place_series(struct dn_stats *stats, uint32_t tag, uint64_t *ret_factor)
 {
 	uint32_t index = tag & 0xffffff;
-	struct dn_stats_path *path;
+	int16_t *series;
 
 	*ret_factor = 1;
 	if (dn_place_of(tag) == DN_PLACE_OLDER) {
 		*ret_factor = older[index].factor;
 		return older_series(stats, index);
 	}
-	path = &stats->path[index];
-	if (path->series == -1)
-		path->series = find_path_series(stats, path);
-	return path->series < 0 ? NULL : &stats->series[path->series];
+	series = &stats->path_series[index];
+	if (*series == 0)
+		*series = find_path_series(stats, &stats->path[index]);
+	return *series < 0 ? NULL : &stats->series[*series - 1];
+}
+
+void dn_place_set_quality(
+	struct dn_series *series, enum dn_quality_field which, const struct dn_scan_value *value)
+{
+	switch (which) {
+	case DN_QUALITY_FIELD_SOURCE:
+		dn_scan_copy(value, series->source, sizeof(series->source));
+		break;
+	case DN_QUALITY_FIELD_REASON:
+		dn_scan_copy(value, series->reason, sizeof(series->reason));
+		break;
+	case DN_QUALITY_FIELD_HINT:
+		dn_scan_copy(value, series->hint, sizeof(series->hint));
+		break;
+	case DN_QUALITY_FIELD_QUALITY:
+		/* One that a newer denet invented is not known to be exact. */
+		series->declared = true;
+		series->quality = DN_QUALITY_N;
+		for (unsigned i = 0; i < DN_QUALITY_N; i++) {
+			if (dn_scan_is(value, dn_quality_name(i)))
+				series->quality = i;
+		}
+		break;
+	case DN_QUALITY_FIELD_KIND:
+		if (series->n == 0 &&
+			(dn_scan_is(value, "counter") || dn_scan_is(value, "gauge"))) {
+			series->shaped = true;
+			series->shape =
+				dn_scan_is(value, "counter") ? DN_SERIES_COUNTER : DN_SERIES_GAUGE;
+		}
+		break;
+	case DN_QUALITY_FIELD_UNIT:
+		for (unsigned i = 0; i <= DN_UNIT_PERCENT; i++) {
+			if (dn_scan_is(value, dn_unit_name(i))) {
+				series->unit = i;
+				series->has_unit = true;
+			}
+		}
+		break;
+	}
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which places of a record mean what: answers the scanner's question for each key, and finds the series of a metric's
- * path.
+ * Which places of a record mean what: answers the scanner's question for each key, and finds the
+ * series of a metric's path.
  */
 #ifndef DENET_STATS_PLACES_H
 #define DENET_STATS_PLACES_H
@@ -11,12 +11,12 @@
 /* A tag is one of these in the upper 8 bits and an index below. */
 enum dn_place {
 	DN_PLACE_ROOT,
-	DN_PLACE_INSIDE,        /* an object with fields; index: which */
-	DN_PLACE_FIELD,         /* index: enum dn_stats_field */
-	DN_PLACE_PATH,          /* a metric or a group of them; index in path[] */
-	DN_PLACE_OLDER,         /* a field of the older tool that is known by name; index of its row */
-	DN_PLACE_QUALITIES,     /* the object "metrics" of header and summary */
-	DN_PLACE_QUALITY,       /* one metric in it; index in series[] */
+	DN_PLACE_INSIDE, /* an object with fields; index: which */
+	DN_PLACE_FIELD, /* index: enum dn_stats_field */
+	DN_PLACE_PATH, /* a metric or a group of them; index in path[] */
+	DN_PLACE_OLDER, /* a field of the older tool that is known by name; index of its row */
+	DN_PLACE_QUALITIES, /* the object "metrics" of header and summary */
+	DN_PLACE_QUALITY, /* one metric in it; index in series[] */
 	DN_PLACE_QUALITY_FIELD, /* bits 16..23: enum dn_quality_field; below: index in series[] */
 };
 
@@ -35,8 +35,13 @@ static inline enum dn_place dn_place_of(uint32_t tag)
 }
 
 /* A dn_scan_classify; user is a struct dn_stats. */
-unsigned dn_place_classify(void *user, uint32_t parent_tag, const char *key, size_t len, uint32_t *ret_tag);
-/* The series of a DN_PLACE_PATH or DN_PLACE_OLDER tag, or NULL; *ret_factor multiplies its integers. */
+unsigned dn_place_classify(
+	void *user, uint32_t parent_tag, const char *key, size_t len, uint32_t *ret_tag);
+/* The series of a DN_PLACE_PATH or DN_PLACE_OLDER tag, or NULL; *ret_factor multiplies its
+ * integers. */
 struct dn_series *dn_place_series(struct dn_stats *stats, uint32_t tag, uint64_t *ret_factor);
+/* Takes what header or summary say of a metric. */
+void dn_place_set_quality(
+	struct dn_series *series, enum dn_quality_field which, const struct dn_scan_value *value);
 
 #endif

@@ -7,7 +7,7 @@
 #include "stats-report.h"
 
 #define ROWS_MAX 36 /* a screen, with what stands around the table */
-#define CELLS 7     /* name, total or last, mean, peak, p50, p95, p99 */
+#define CELLS 7 /* name, total or last, mean, peak, p50, p95, p99 */
 #define CELL_SIZE 160
 
 struct table {
@@ -35,7 +35,9 @@ static const char *safe(const char *text, size_t max_columns, char *out, size_t 
 
 static uint64_t whole(double value)
 {
-	return value >= 18446744073709549568.0 ? UINT64_MAX : value <= 0 ? 0 : (uint64_t)(value + 0.5);
+	return value >= 18446744073709549568.0 ? UINT64_MAX
+	       : value <= 0		       ? 0
+					       : (uint64_t)(value + 0.5);
 }
 
 static void print_number(double value, char *out, size_t size)
@@ -52,12 +54,17 @@ static void print_number(double value, char *out, size_t size)
 		dn_human_count(whole(value), out, size);
 }
 
-static void print_value(const struct dn_series *series, struct dn_series_value value, char *out, size_t size)
+static void print_value(
+	const struct dn_series *series, struct dn_series_value value, char *out, size_t size)
 {
 	uint64_t integer = value.real ? whole(value.f64) : value.u64;
 
-	if (!series->has_unit || series->unit == DN_UNIT_RATIO || (series->unit == DN_UNIT_COUNT && value.real))
+	if (series->has_unit ? series->unit == DN_UNIT_RATIO ||
+				       (series->unit == DN_UNIT_COUNT && value.real)
+			     : value.real)
 		print_number(dn_series_double(value), out, size);
+	else if (!series->has_unit)
+		dn_human_count(integer, out, size);
 	else if (series->unit == DN_UNIT_NS)
 		dn_human_duration(integer, out, size);
 	else if (series->unit == DN_UNIT_BYTES)
@@ -91,8 +98,9 @@ static void print_point(const struct dn_series *series, double value, char *out,
 		snprintf(out, size, "-");
 	else if (series->shape == DN_SERIES_GAUGE)
 		print_value(series,
-			value == (double)whole(value) ? dn_series_u64(whole(value)) : dn_series_f64(value), out,
-			size);
+			value == (double)whole(value) ? dn_series_u64(whole(value))
+						      : dn_series_f64(value),
+			out, size);
 	else
 		print_rate(series, value, out, size);
 }
@@ -111,7 +119,8 @@ static void add_row(struct table *table, const struct dn_series *series)
 		mark = marks[series->quality];
 		table->used[series->quality - DN_QUALITY_SCALED] = true;
 	}
-	snprintf(cell[0], CELL_SIZE, "%s%c", safe(series->name, 40, name, sizeof(name)), mark ? mark : ' ');
+	snprintf(cell[0], CELL_SIZE, "%s%c", safe(series->name, 40, name, sizeof(name)),
+		mark ? mark : ' ');
 	print_value(series, gauge ? series->last : series->total, cell[1], CELL_SIZE);
 	print_point(series, dn_series_mean(series), cell[2], CELL_SIZE);
 	if (gauge)
@@ -131,8 +140,8 @@ static bool is_zero(const struct dn_series *series)
 /* What goes first when there are more rows than a screen holds. */
 static bool is_minor(const struct dn_series *series)
 {
-	static const char *const prefix[] = {
-		"pressure.", "cgroup.", "hw.l1d", "hw.llc", "hw.dtlb", "hw.stalled", "gpu.", "syscall.by_"};
+	static const char *const prefix[] = {"pressure.", "cgroup.", "hw.l1d", "hw.llc", "hw.dtlb",
+		"hw.stalled", "gpu.", "syscall.by_"};
 
 	for (unsigned i = 0; i < sizeof(prefix) / sizeof(prefix[0]); i++) {
 		if (strncmp(series->name, prefix[i], strlen(prefix[i])) == 0)
@@ -184,10 +193,11 @@ static void fit(const unsigned width[CELLS], unsigned columns, bool hidden[CELLS
 	}
 }
 
-static void print_table(const struct table *table, unsigned gauges_from, unsigned columns, const struct style *style,
-	FILE *out)
+static void print_table(const struct table *table, unsigned gauges_from, unsigned columns,
+	const struct style *style, FILE *out)
 {
-	static const char *const counters[] = {"counter", "total", "mean", "peak", "p50", "p95", "p99"};
+	static const char *const counters[] = {
+		"counter", "total", "mean", "peak", "p50", "p95", "p99"};
 	static const char *const gauges[] = {"gauge", "last", "mean", "peak", "p50", "p95", "p99"};
 	unsigned width[CELLS];
 	bool hidden[CELLS] = {false};
@@ -222,7 +232,8 @@ static void print_table(const struct table *table, unsigned gauges_from, unsigne
 	}
 }
 
-static void print_metrics(const struct dn_stats *stats, unsigned columns, const struct style *style, FILE *out)
+static void print_metrics(
+	const struct dn_stats *stats, unsigned columns, const struct style *style, FILE *out)
 {
 	static const char *const legend[] = {
 		"* scaled", "~ sampled", "# simulated", "> at least", "? quality unknown"};
@@ -255,7 +266,8 @@ static void print_metrics(const struct dn_stats *stats, unsigned columns, const 
 	if (table.constant)
 		fprintf(out, "%s%u metrics that stayed 0 are not shown", comma, table.constant);
 	if (table.left_out)
-		fprintf(out, "%s%u more with --json", comma[0] || table.constant ? ", " : "", table.left_out);
+		fprintf(out, "%s%u more with --json", comma[0] || table.constant ? ", " : "",
+			table.left_out);
 	fputs(style->reset, out);
 	if (comma[0] || table.constant || table.left_out)
 		fputc('\n', out);
@@ -290,11 +302,12 @@ static void print_command(const struct dn_stats_run *run, unsigned columns, FILE
 			joined[i] = ' ';
 	}
 	joined[len - 1] = '\0';
-	fprintf(out, "%s%s\n", safe(joined, columns, line, sizeof(line)), run->command_cut ? " ..." : "");
+	fprintf(out, "%s%s\n", safe(joined, columns, line, sizeof(line)),
+		run->command_cut ? " ..." : "");
 }
 
-static void print_head(const struct dn_stats *stats, const char *file, unsigned columns, const struct style *style,
-	FILE *out)
+static void print_head(const struct dn_stats *stats, const char *file, unsigned columns,
+	const struct style *style, FILE *out)
 {
 	const struct dn_stats_run *run = &stats->run;
 	char a[300], b[300], c[64];
@@ -304,7 +317,8 @@ static void print_head(const struct dn_stats *stats, const char *file, unsigned 
 	if (run->format == DN_STATS_OLDER)
 		fprintf(out, "the older denet (Rust)");
 	else if (run->has_header)
-		fprintf(out, "denet %s, schema %" PRIu64 ", %s tier", safe(run->version, 20, a, sizeof(a)), run->schema,
+		fprintf(out, "denet %s, schema %" PRIu64 ", %s tier",
+			safe(run->version, 20, a, sizeof(a)), run->schema,
 			safe(run->tier, 16, b, sizeof(b)));
 	else
 		fprintf(out, "denet");
@@ -325,7 +339,8 @@ static void print_head(const struct dn_stats *stats, const char *file, unsigned 
 		dn_human_count(run->samples, b, sizeof(b)));
 	print_exit(run, out);
 	for (unsigned i = 0; i < run->n_events; i++) {
-		fprintf(out, "%s%s %s", any ? ", " : "; events: ", dn_human_count(run->event[i].count, c, sizeof(c)),
+		fprintf(out, "%s%s %s", any ? ", " : "; events: ",
+			dn_human_count(run->event[i].count, c, sizeof(c)),
 			safe(run->event[i].name, 20, a, sizeof(a)));
 		any = true;
 	}
@@ -348,7 +363,8 @@ static void print_missing(const struct dn_stats *stats, unsigned columns, FILE *
 		for (unsigned j = i + 1; j < stats->n_series; j++) {
 			const struct dn_series *series = &stats->series[j];
 
-			if (dn_stats_is_missing(stats, series) && strcmp(series->reason, first->reason) == 0) {
+			if (dn_stats_is_missing(stats, series) &&
+				strcmp(series->reason, first->reason) == 0) {
 				done[j] = true;
 				others++;
 			}
@@ -359,16 +375,20 @@ static void print_missing(const struct dn_stats *stats, unsigned columns, FILE *
 		}
 		if (others)
 			snprintf(more, sizeof(more), " and %u more", others);
-		snprintf(text, sizeof(text), "missing: %s%s%s%s%s%s", first->name, more, first->reason[0] ? ": " : "",
-			first->reason, first->hint[0] ? "; " : "", first->hint);
-		fprintf(out, "%s\n", safe(text, columns, line, sizeof(line)));
+		snprintf(text, sizeof(text), "missing: %s%s%s%s%s%s", first->name, more,
+			first->reason[0] ? ": " : "", first->reason, first->hint[0] ? "; " : "",
+			first->hint);
+		/* A hint that is cut helps nobody; two lines hold nearly all of them. */
+		fprintf(out, "%s\n", safe(text, 2 * columns, line, sizeof(line)));
 	}
 }
 
-void dn_stats_print_text(const struct dn_stats *stats, const char *file, bool color, unsigned columns, FILE *out)
+void dn_stats_print_text(
+	const struct dn_stats *stats, const char *file, bool color, unsigned columns, FILE *out)
 {
-	const struct style style = {
-		.bold = color ? "\033[1m" : "", .dim = color ? "\033[2m" : "", .reset = color ? "\033[0m" : ""};
+	const struct style style = {.bold = color ? "\033[1m" : "",
+		.dim = color ? "\033[2m" : "",
+		.reset = color ? "\033[0m" : ""};
 	struct dn_stats_notes notes;
 
 	if (columns == 0)

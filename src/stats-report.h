@@ -25,7 +25,8 @@ bool dn_stats_is_missing(const struct dn_stats *stats, const struct dn_series *s
 bool dn_stats_is_shown(const struct dn_stats *stats, const struct dn_series *series);
 
 /* columns 0: not a terminal. The file's name is shown as given. */
-void dn_stats_print_text(const struct dn_stats *stats, const char *file, bool color, unsigned columns, FILE *out);
+void dn_stats_print_text(
+	const struct dn_stats *stats, const char *file, bool color, unsigned columns, FILE *out);
 /* 0 or negative errno. */
 int dn_stats_print_json(const struct dn_stats *stats, const char *file, FILE *out);
 

@@ -15,16 +15,17 @@
 #define HIGHS UINT64_C(0x8080808080808080)
 
 /*
- * A key at its place. Nodes are never freed: their number is bounded, and keys that are not wanted may use only half of
- * the places, so that no flood of foreign keys keeps a known one out.
+ * A key at its place. Nodes are never freed: their number is bounded, and keys that are not wanted
+ * may use only half of the places, so that no flood of foreign keys keeps a known one out.
  */
 struct node {
-	char *key;     /* raw, with quotes and colon, padded with zeros to a multiple of 8 */
-	uint32_t len;  /* without the padding */
+	char near[24]; /* the key, when it fits: one cache line less to fetch */
+	char *key; /* raw, with quotes and colon, padded with zeros to a multiple of 8 */
+	uint32_t len; /* without the padding */
 	uint32_t hash; /* of the raw key and the parent */
 	uint32_t parent;
 	uint32_t first; /* predicted first key of this object, 0: none */
-	uint32_t next;  /* predicted key behind this one */
+	uint32_t next; /* predicted key behind this one */
 	uint32_t tag;
 	uint32_t slot; /* 1 + index in value[], 0: none yet */
 	uint8_t want;
@@ -34,7 +35,7 @@ struct dn_scan {
 	dn_scan_classify classify;
 	void *user;
 	const char *end; /* of the line in work */
-	const char *at;  /* where it went wrong */
+	const char *at; /* where it went wrong */
 	const char *reason;
 	uint64_t line;
 	uint32_t n_nodes, n_unwanted;
@@ -68,7 +69,8 @@ static inline const char *skip_space(const char *p)
 	return p;
 }
 
-/* The length of the UTF-8 character at p, which is no ASCII; 0 when it is none. The line's end is ASCII. */
+/* The length of the UTF-8 character at p, which is no ASCII; 0 when it is none. The line's end is
+ * ASCII. */
 static unsigned utf8_len(const unsigned char *p)
 {
 	if (p[0] >= 0xc2 && p[0] <= 0xdf)
@@ -112,8 +114,8 @@ static const char *odd_char(struct dn_scan *scan, const char *p)
 		return p + 6;
 	}
 	if ((unsigned char)*p < 0x20)
-		return p == scan->end ? fail(scan, p, "a string without its end") :
-					fail(scan, p, "a control character in a string");
+		return p == scan->end ? fail(scan, p, "a string without its end")
+				      : fail(scan, p, "a control character in a string");
 	n = utf8_len((const unsigned char *)p);
 	if (n == 0)
 		return fail(scan, p, "not UTF-8");
@@ -126,8 +128,10 @@ static inline const char *skip_string(struct dn_scan *scan, const char *p)
 	for (;;) {
 		uint64_t w = load_le(p), quote = w ^ ONES * '"', back = w ^ ONES * '\\', stop;
 
-		/* Bytes that end the run of plain characters; above the lowest such byte the bits may lie. */
-		stop = ((quote - ONES) & ~quote) | ((back - ONES) & ~back) | ((w - ONES * 0x20) & ~w) | w;
+		/* Bytes that end the run of plain characters; above the lowest such byte the bits
+		 * may lie. */
+		stop = ((quote - ONES) & ~quote) | ((back - ONES) & ~back) |
+		       ((w - ONES * 0x20) & ~w) | w;
 		stop &= HIGHS;
 		if (stop == 0) {
 			p += 8;
@@ -198,7 +202,8 @@ static const char *literal(struct dn_scan *scan, const char *p)
 static inline const char *skip_key(struct dn_scan *scan, const char *p)
 {
 	if (*p != '"')
-		return fail(scan, p, p == scan->end ? "the line ends in mid-record" : "a key is missing");
+		return fail(scan, p,
+			p == scan->end ? "the line ends in mid-record" : "a key is missing");
 	p = skip_string(scan, p + 1);
 	if (!p)
 		return NULL;
@@ -208,7 +213,8 @@ static inline const char *skip_key(struct dn_scan *scan, const char *p)
 	return skip_space(p + 1);
 }
 
-/* Skips any value. depth: objects and arrays around it. The kinds of the open ones are bits, the innermost lowest. */
+/* Skips any value. depth: objects and arrays around it. The kinds of the open ones are bits, the
+ * innermost lowest. */
 static const char *skip_value(struct dn_scan *scan, const char *p, unsigned depth)
 {
 	uint64_t objects = 0;
@@ -255,8 +261,8 @@ static const char *skip_value(struct dn_scan *scan, const char *p, unsigned dept
 			}
 			if (*p != (objects & 1 ? '}' : ']'))
 				return fail(scan, p,
-					p == scan->end ? "the line ends in mid-record" :
-							 "neither ',' nor a closing bracket");
+					p == scan->end ? "the line ends in mid-record"
+						       : "neither ',' nor a closing bracket");
 			p++;
 			objects >>= 1;
 			open--;
@@ -273,8 +279,10 @@ static uint32_t hash_of(uint32_t parent, const char *raw, size_t len)
 	return h ^ h >> 15;
 }
 
-/* Adds the key raw[0..len), quotes included; 0 when there is no place for it or it is not worth one. */
-static uint32_t learn(struct dn_scan *scan, uint32_t parent, const char *raw, size_t len, uint32_t hash, uint32_t place)
+/* Adds the key raw[0..len), quotes included; 0 when there is no place for it or it is not worth
+ * one. */
+static uint32_t learn(struct dn_scan *scan, uint32_t parent, const char *raw, size_t len,
+	uint32_t hash, uint32_t place)
 {
 	char decoded[DN_SCAN_KEY_MAX + 8];
 	struct node *node;
@@ -289,7 +297,7 @@ static uint32_t learn(struct dn_scan *scan, uint32_t parent, const char *raw, si
 	if (!want && scan->n_unwanted >= DN_SCAN_NODES_MAX / 2)
 		return 0;
 	node = &scan->node[scan->n_nodes];
-	node->key = calloc(1, (len + 1 + 7) / 8 * 8);
+	node->key = len < sizeof(node->near) ? node->near : calloc(1, (len + 1 + 7) / 8 * 8);
 	if (!node->key)
 		return 0;
 	memcpy(node->key, raw, len);
@@ -340,8 +348,8 @@ static inline bool key_is(const struct node *node, const char *p)
 }
 
 /*
- * The key at p in object parent, the key before it being previous (0: this is the first). Moves behind the colon and the
- * space there. *ret is 0 for a key that has no node.
+ * The key at p in object parent, the key before it being previous (0: this is the first). Moves
+ * behind the colon and the space there. *ret is 0 for a key that has no node.
  */
 static inline const char *scan_key(
 	struct dn_scan *scan, const char *p, uint32_t parent, uint32_t previous, uint32_t *ret)
@@ -354,7 +362,8 @@ static inline const char *scan_key(
 		return skip_space(p + scan->node[*guess].len);
 	}
 	if (*p != '"')
-		return fail(scan, p, p == scan->end ? "the line ends in mid-record" : "a key is missing");
+		return fail(scan, p,
+			p == scan->end ? "the line ends in mid-record" : "a key is missing");
 	p = skip_string(scan, p + 1);
 	if (!p)
 		return NULL;
@@ -363,7 +372,8 @@ static inline const char *scan_key(
 		*guess = *ret;
 	p = skip_space(p);
 	if (*p != ':')
-		return fail(scan, p, p == scan->end ? "the line ends in mid-record" : "no ':' behind a key");
+		return fail(scan, p,
+			p == scan->end ? "the line ends in mid-record" : "no ':' behind a key");
 	return skip_space(p + 1);
 }
 
@@ -386,7 +396,8 @@ static inline struct dn_scan_value *take(struct dn_scan *scan, struct node *node
 	return value;
 }
 
-static inline const char *keep_number(struct dn_scan *scan, struct dn_scan_value *value, const char *p)
+static inline const char *keep_number(
+	struct dn_scan *scan, struct dn_scan_value *value, const char *p)
 {
 	const char *start = p;
 
@@ -401,7 +412,8 @@ static inline const char *keep_number(struct dn_scan *scan, struct dn_scan_value
 	return p;
 }
 
-static const char *keep_value(struct dn_scan *scan, struct node *node, const char *p, unsigned depth)
+static const char *keep_value(
+	struct dn_scan *scan, struct node *node, const char *p, unsigned depth)
 {
 	struct dn_scan_value *value = NULL;
 	const char *start = p;
@@ -442,7 +454,8 @@ static const char *scan_object(struct dn_scan *scan, const char *p, uint32_t par
 			return NULL;
 		if (!id)
 			p = skip_value(scan, p, depth);
-		else if (*p == '{' && scan->node[id].want & DN_SCAN_ENTER && depth < DN_SCAN_DEPTH_MAX)
+		else if (*p == '{' && scan->node[id].want & DN_SCAN_ENTER &&
+			 depth < DN_SCAN_DEPTH_MAX)
 			p = scan_object(scan, p + 1, id, depth + 1);
 		else
 			p = keep_value(scan, &scan->node[id], p, depth);
@@ -458,12 +471,13 @@ static const char *scan_object(struct dn_scan *scan, const char *p, uint32_t par
 		if (*p == '}')
 			return p + 1;
 		return fail(scan, p,
-			p == scan->end ? "the line ends in mid-record" : "neither ',' nor '}' behind a value");
+			p == scan->end ? "the line ends in mid-record"
+				       : "neither ',' nor '}' behind a value");
 	}
 }
 
-int dn_scan_line(struct dn_scan *scan, const char *line, size_t len, bool *ret_object, const char **ret_reason,
-	size_t *ret_at)
+int dn_scan_line(struct dn_scan *scan, const char *line, size_t len, bool *ret_object,
+	const char **ret_reason, size_t *ret_at)
 {
 	const char *p = skip_space(line);
 	bool object = *p == '{';
@@ -515,6 +529,7 @@ void dn_scan_free(struct dn_scan *scan)
 	if (!scan)
 		return;
 	for (uint32_t i = 1; i < scan->n_nodes; i++)
-		free(scan->node[i].key);
+		if (scan->node[i].key != scan->node[i].near)
+			free(scan->node[i].key);
 	free(scan);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A validating JSON scanner for recorded streams: one line at a time, one pass, no tree. It learns the keys that it
- * meets and where each is followed by which, so that in records of one kind a key costs one comparison; what nobody
- * wants is skipped, but checked all the same.
+ * A validating JSON scanner for recorded streams: one line at a time, one pass, no tree. It learns
+ * the keys that it meets and where each is followed by which, so that in records of one kind a key
+ * costs one comparison; what nobody wants is skipped, but checked all the same.
  */
 #ifndef DENET_STATS_SCAN_H
 #define DENET_STATS_SCAN_H
@@ -38,7 +38,8 @@ struct dn_scan_value {
 		uint64_t u64;
 		double f64;
 		struct {
-			const char *text; /* the raw JSON, quotes or brackets included; lives as long as the line */
+			const char *text; /* the raw JSON, quotes or brackets included; lives as
+					     long as the line */
 			size_t len;
 		};
 	};
@@ -46,14 +47,14 @@ struct dn_scan_value {
 
 /* What to do with the value of a key; 0 skips it. */
 enum dn_scan_want {
-	DN_SCAN_KEEP = 1 << 0,       /* scalars are kept */
-	DN_SCAN_ENTER = 1 << 1,      /* objects are entered */
+	DN_SCAN_KEEP = 1 << 0, /* scalars are kept */
+	DN_SCAN_ENTER = 1 << 1, /* objects are entered */
 	DN_SCAN_KEEP_ARRAY = 1 << 2, /* arrays are kept as raw text */
 };
 
 /*
- * Asked once for every key of an object that is entered; the outermost object has the tag 0. Returns dn_scan_want flags
- * and the key's own tag. key is decoded and not NUL-terminated.
+ * Asked once for every key of an object that is entered; the outermost object has the tag 0.
+ * Returns dn_scan_want flags and the key's own tag. key is decoded and not NUL-terminated.
  */
 typedef unsigned (*dn_scan_classify)(
 	void *user, uint32_t parent_tag, const char *key, size_t len, uint32_t *ret_tag);
@@ -63,22 +64,28 @@ int dn_scan_new(dn_scan_classify classify, void *user, struct dn_scan **ret);
 void dn_scan_free(struct dn_scan *scan);
 
 /*
- * Scans line[0..len), which holds no newline; line[len] is '\n' and DN_SCAN_PAD bytes behind that may be read. 0: valid
- * JSON, and *ret_object says whether it is an object. -EBADMSG: not JSON; *ret_reason says why and *ret_at where.
+ * Scans line[0..len), which holds no newline; line[len] is '\n' and DN_SCAN_PAD bytes behind that
+ * may be read. 0: valid JSON, and *ret_object says whether it is an object. -EBADMSG: not JSON;
+ * *ret_reason says why and *ret_at where.
  */
-int dn_scan_line(struct dn_scan *scan, const char *line, size_t len, bool *ret_object, const char **ret_reason,
-	size_t *ret_at);
+int dn_scan_line(struct dn_scan *scan, const char *line, size_t len, bool *ret_object,
+	const char **ret_reason, size_t *ret_at);
 
 /* The values that the last line had, each place once (of repeated keys the last). */
 size_t dn_scan_count(const struct dn_scan *scan);
 const struct dn_scan_value *dn_scan_value(const struct dn_scan *scan, size_t i);
 
 /*
- * Decodes a raw JSON string, quotes included, into out (NUL-terminated, cut to size between characters; a NUL
- * in the string becomes U+FFFD, as half surrogates do). Returns the length.
+ * Decodes a raw JSON string, quotes included, into out (NUL-terminated, cut to size between
+ * characters; a NUL in the string becomes U+FFFD, as half surrogates do). Returns the length.
  */
 size_t dn_scan_decode(const char *raw, size_t len, char *out, size_t size);
+/* value is there, and a string without escapes that says word. */
+bool dn_scan_is(const struct dn_scan_value *value, const char *word);
+/* Decodes value if it is there and a string; else out stays as it is. */
+void dn_scan_copy(const struct dn_scan_value *value, char *out, size_t size);
 /* The next string of a raw array; *pos starts at 0. False at the end or at what is no string. */
-bool dn_scan_next_string(const char *raw, size_t len, size_t *pos, const char **ret, size_t *ret_len);
+bool dn_scan_next_string(
+	const char *raw, size_t len, size_t *pos, const char **ret, size_t *ret_len);
 
 #endif

@@ -35,7 +35,8 @@ void dn_hist_add(struct dn_hist *hist, double value, uint64_t weight)
 	if (__builtin_expect(!page, 0)) {
 		page = hist->page[octave] = calloc(DN_HIST_SUB, sizeof(*page));
 		if (!page) {
-			/* Without memory the percentiles leave this value out; all else stays right. */
+			/* Without memory the percentiles leave this value out; all else stays
+			 * right. */
 			hist->total = dn_sub_sat(hist->total, weight);
 			return;
 		}
@@ -46,7 +47,8 @@ void dn_hist_add(struct dn_hist *hist, double value, uint64_t weight)
 /* The middle of a bucket, or the integer in it when there is room for only one. */
 static double bucket_value(int exponent, unsigned i, bool integers)
 {
-	double low = ldexp(1 + (double)i / DN_HIST_SUB, exponent), width = ldexp(1.0 / DN_HIST_SUB, exponent);
+	double low = ldexp(1 + (double)i / DN_HIST_SUB, exponent),
+	       width = ldexp(1.0 / DN_HIST_SUB, exponent);
 
 	return integers && width <= 1 ? ceil(low) : low + width / 2;
 }
@@ -70,7 +72,9 @@ double dn_hist_quantile(const struct dn_hist *hist, double share, bool integers)
 				continue;
 			value = bucket_value(octave + DN_HIST_FIRST_EXPONENT, i, integers);
 			/* Never beyond what was seen. */
-			return value < hist->min ? hist->min : value > hist->max ? hist->max : value;
+			return value < hist->min   ? hist->min
+			       : value > hist->max ? hist->max
+						   : value;
 		}
 	}
 	return hist->max;
@@ -109,14 +113,16 @@ static struct dn_series_value minus(struct dn_series_value a, struct dn_series_v
 	return dn_series_f64(dn_series_double(a) - dn_series_double(b));
 }
 
-static void add_rate(struct dn_series *series, struct dn_series_value grown, uint64_t from_ns, uint64_t to_ns)
+static void add_rate(
+	struct dn_series *series, struct dn_series_value grown, uint64_t from_ns, uint64_t to_ns)
 {
 	double dt;
 
 	if (to_ns <= from_ns)
 		return;
 	dt = (double)(to_ns - from_ns);
-	dn_hist_add(&series->hist, dn_series_is_zero(grown) ? 0 : dn_series_double(grown) * 1e9 / dt, to_ns - from_ns);
+	dn_hist_add(&series->hist,
+		dn_series_is_zero(grown) ? 0 : dn_series_double(grown) * 1e9 / dt, to_ns - from_ns);
 }
 
 /* What the shape makes of a value for the total, and the rate that led to it. */
@@ -182,8 +188,9 @@ static inline bool add_plain(struct dn_series *series, struct dn_series_value va
 {
 	uint64_t grown, dt;
 
-	if (series->shape != DN_SERIES_COUNTER || value.real || series->last.real || series->total.real ||
-		value.u64 < series->last.u64 || t_ns <= series->t_ns || series->fell)
+	if (series->shape != DN_SERIES_COUNTER || value.real || series->last.real ||
+		series->total.real || value.u64 < series->last.u64 || t_ns <= series->t_ns ||
+		series->fell)
 		return false;
 	grown = value.u64 - series->last.u64;
 	dt = t_ns - series->t_ns;
@@ -194,7 +201,8 @@ static inline bool add_plain(struct dn_series *series, struct dn_series_value va
 	return true;
 }
 
-void dn_series_add(struct dn_series *series, struct dn_series_value value, uint64_t t_ns, uint64_t weight_ns)
+void dn_series_add(
+	struct dn_series *series, struct dn_series_value value, uint64_t t_ns, uint64_t weight_ns)
 {
 	if (add_plain(series, value, t_ns))
 		return;
@@ -214,7 +222,8 @@ void dn_series_final(struct dn_series *series, struct dn_series_value value, uin
 
 double dn_series_quantile(const struct dn_series *series, double share)
 {
-	return dn_hist_quantile(&series->hist, share, series->shape == DN_SERIES_GAUGE && !series->real);
+	return dn_hist_quantile(
+		&series->hist, share, series->shape == DN_SERIES_GAUGE && !series->real);
 }
 
 void dn_series_reset(struct dn_series *series)
@@ -230,6 +239,7 @@ void dn_series_reset(struct dn_series *series)
 double dn_series_mean(const struct dn_series *series)
 {
 	if (series->shape == DN_SERIES_COUNTER)
-		return series->t_ns ? dn_series_double(series->total) * 1e9 / (double)series->t_ns : 0;
+		return series->t_ns ? dn_series_double(series->total) * 1e9 / (double)series->t_ns
+				    : 0;
 	return dn_hist_mean(&series->hist);
 }

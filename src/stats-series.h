@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One metric over time in constant memory: last, least, largest, sum and a log-linear histogram for percentiles. Every
- * value weighs as much as the time it stands for, because sampling intervals grow during a run.
+ * One metric over time in constant memory: last, least, largest, sum and a log-linear histogram for
+ * percentiles. Every value weighs as much as the time it stands for, because sampling intervals
+ * grow during a run.
  */
 #ifndef DENET_STATS_SERIES_H
 #define DENET_STATS_SERIES_H
@@ -23,17 +24,20 @@ struct dn_hist {
 };
 
 void dn_hist_add(struct dn_hist *hist, double value, uint64_t weight);
-/* share: 0 to 1. 0 when nothing was added. integers: all values were, so a narrow bucket holds but one. */
+/* share: 0 to 1. 0 when nothing was added. integers: all values were, so a narrow bucket holds but
+ * one. */
 double dn_hist_quantile(const struct dn_hist *hist, double share, bool integers);
 double dn_hist_mean(const struct dn_hist *hist);
 void dn_hist_finish(struct dn_hist *hist);
 
 enum dn_series_shape {
 	DN_SERIES_GAUGE,
-	DN_SERIES_COUNTER,  /* cumulative since t 0; never falls */
-	DN_SERIES_LIVE_SUM, /* cumulative, but summed over what lives: it may fall, and only its peak is known */
-	DN_SERIES_SPAN,     /* cumulative since some earlier time: the growth since the first value counts */
-	DN_SERIES_DELTA,    /* each value is what was added since the one before */
+	DN_SERIES_COUNTER, /* cumulative since t 0; never falls */
+	DN_SERIES_LIVE_SUM, /* cumulative, but summed over what lives: it may fall, and only its
+			       peak is known */
+	DN_SERIES_SPAN, /* cumulative since some earlier time: the growth since the first value
+			   counts */
+	DN_SERIES_DELTA, /* each value is what was added since the one before */
 };
 
 struct dn_series_value {
@@ -47,19 +51,19 @@ struct dn_series_value {
 struct dn_series {
 	/* What was seen; used for every value, so it stands together. */
 	enum dn_series_shape shape;
-	uint64_t n;    /* values */
+	uint64_t n; /* values */
 	uint64_t t_ns; /* of the last one */
 	struct dn_series_value last;
-	struct dn_series_value total;    /* not of gauges */
+	struct dn_series_value total; /* not of gauges */
 	struct dn_series_value min, max; /* of gauges */
-	bool real;                       /* a gauge's value had a point */
-	struct dn_hist hist;             /* gauges: values; the others: rates per second */
-	uint64_t fell;                   /* times that a counter fell */
+	bool real; /* a gauge's value had a point */
+	struct dn_hist hist; /* gauges: values; the others: rates per second */
+	uint64_t fell; /* times that a counter fell */
 
 	/* What the stream says of it. */
 	enum dn_quality quality;
 	bool declared; /* by the stream, or by what is known of the older tool */
-	bool shaped;   /* shape, unit and scope are settled */
+	bool shaped; /* shape, unit and scope are settled */
 	bool has_unit;
 	enum dn_metric_unit unit;
 	enum dn_metric_scope scope;
@@ -70,7 +74,8 @@ struct dn_series {
 };
 
 /* weight_ns: the time that a gauge's value stands for. */
-void dn_series_add(struct dn_series *series, struct dn_series_value value, uint64_t t_ns, uint64_t weight_ns);
+void dn_series_add(
+	struct dn_series *series, struct dn_series_value value, uint64_t t_ns, uint64_t weight_ns);
 /* A value that stands for no time of its own: the summary repeats the last sample's. */
 void dn_series_final(struct dn_series *series, struct dn_series_value value, uint64_t t_ns);
 /* Forgets what was seen, and keeps name and shape. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A backend whose answers are written in a script: every success and every failure at will, for tests and for trying
- * out what reads the stream. Never part of a run that did not ask for it. Without a script every metric of the registry
- * has a value: tick times a prime of its own.
+ * A backend whose answers are written in a script: every success and every failure at will, for
+ * tests and for trying out what reads the stream. Never part of a run that did not ask for it.
+ * Without a script every metric of the registry has a value: tick times a prime of its own.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -59,13 +59,16 @@ static int read_script(const char *path, char **ret, size_t *ret_len)
 static void offer_everything(const struct dn_env *env, struct dn_probe *probe)
 {
 	for (unsigned id = 0; id < DN_M_STATIC_N; id++) {
-		if (dn_metric_set_has(&env->wanted, id) && !(dn_metric_info(id)->flags & DN_FLAG_DERIVED))
-			dn_probe_offer(probe, id, DN_QUALITY_SIMULATED, "fake", "invented by the fake backend");
+		if (dn_metric_set_has(&env->wanted, id) &&
+			!(dn_metric_info(id)->flags & DN_FLAG_DERIVED))
+			dn_probe_offer(probe, id, DN_QUALITY_SIMULATED, "fake",
+				"invented by the fake backend");
 	}
 	probe->fact = DN_FACT_OK;
 }
 
-static int fake_probe(const struct dn_env *env, struct dn_probe *probe, struct dn_backend **ret_backend)
+static int fake_probe(
+	const struct dn_env *env, struct dn_probe *probe, struct dn_backend **ret_backend)
 {
 	struct fake *fake = calloc(1, sizeof(*fake));
 	char *text = NULL;
@@ -85,8 +88,9 @@ static int fake_probe(const struct dn_env *env, struct dn_probe *probe, struct d
 	probe->fact = DN_FACT_BROKEN;
 	r = read_script(env->script, &text, &len);
 	if (r < 0) {
-		probe->reason = r == -ENOBUFS ? "fake script: it is larger than 1 MiB"
-					      : dn_probe_printf(probe, "fake script: %s", strerror(-r));
+		probe->reason = r == -ENOBUFS
+					? "fake script: it is larger than 1 MiB"
+					: dn_probe_printf(probe, "fake script: %s", strerror(-r));
 		return -EINVAL;
 	}
 	probe->fact = DN_FACT_OK;
@@ -97,7 +101,8 @@ static int fake_probe(const struct dn_env *env, struct dn_probe *probe, struct d
 	return r;
 }
 
-static int fake_open(struct dn_backend *backend, const struct dn_metric_set *assigned, struct dn_core *core)
+static int fake_open(
+	struct dn_backend *backend, const struct dn_metric_set *assigned, struct dn_core *core)
 {
 	struct fake *fake = dn_container_of(backend, struct fake, backend);
 
@@ -156,26 +161,50 @@ static void fake_drain(struct dn_backend *backend)
 	apply_lives(fake, fake->seq + 1);
 }
 
+static uint64_t invented(const struct fake *fake, unsigned metric, uint64_t seq)
+{
+	uint64_t value;
+
+	return __builtin_mul_overflow(seq, fake->prime[metric], &value) ? UINT64_MAX : value;
+}
+
+/* A target has done all that there is. */
+static void fill_process(struct fake *fake, struct dn_process *process, uint64_t seq)
+{
+	for (unsigned id = 0; id < DN_M_STATIC_N; id++) {
+		if (dn_metric_set_has(&fake->assigned, id))
+			dn_process_u64(process, id, invented(fake, id, seq));
+	}
+}
+
 static void sample_everything(struct fake *fake, struct dn_frame *frame)
 {
 	for (unsigned id = 0; id < DN_M_STATIC_N; id++) {
-		uint64_t prime, value;
+		const struct dn_metric_info *info = dn_metric_info(id);
 
 		if (!dn_metric_set_has(&fake->assigned, id) || dn_fake_is_from_table(id))
 			continue;
-		prime = fake->prime[id];
-		if (dn_metric_info(id)->unit == DN_UNIT_RATIO || dn_metric_info(id)->unit == DN_UNIT_PERCENT) {
-			dn_frame_f64(frame, id, (double)frame->seq / (double)dn_add_sat(frame->seq, prime));
-			continue;
-		}
-		if (__builtin_mul_overflow(frame->seq, prime, &value))
-			value = UINT64_MAX;
-		dn_frame_u64(frame, id, value);
-		for (struct dn_process *p = dn_tree_first(fake->core->tree); p; p = p->next) {
-			if (p->is_target)
-				dn_process_u64(p, id, value);
-		}
+		if (info->unit == DN_UNIT_RATIO || info->unit == DN_UNIT_PERCENT)
+			dn_frame_f64(frame, id,
+				(double)frame->seq /
+					(double)dn_add_sat(frame->seq, fake->prime[id]));
+		else
+			dn_frame_u64(frame, id, invented(fake, id, frame->seq));
 	}
+	for (struct dn_process *p = dn_tree_first(fake->core->tree); p; p = p->next) {
+		if (p->is_target)
+			fill_process(fake, p, frame->seq);
+	}
+}
+
+/* A target that ends before the next tick is not in the table then. */
+static void fake_on_event(struct dn_backend *backend, const struct dn_process_event *event)
+{
+	struct fake *fake = dn_container_of(backend, struct fake, backend);
+
+	if (!fake->scripted && event->type == DN_PROCESS_ZOMBIE && event->process &&
+		event->process->is_target)
+		fill_process(fake, event->process, fake->seq + 1);
 }
 
 static void process_value(struct fake *fake, const struct dn_fake_action *action)
@@ -214,7 +243,8 @@ static int fake_sample(struct dn_backend *backend, struct dn_frame *frame)
 				process_value(fake, action);
 			break;
 		case DN_FAKE_DEGRADE:
-			fake->core->degrade(fake->core, action->metric, action->quality, action->text);
+			fake->core->degrade(
+				fake->core, action->metric, action->quality, action->text);
 			break;
 		case DN_FAKE_LOST:
 			fake->core->lost(fake->core, "fake", action->n);
@@ -249,5 +279,6 @@ const struct dn_backend_ops dn_backend_fake = {
 	.open = fake_open,
 	.drain = fake_drain,
 	.sample = fake_sample,
+	.on_event = fake_on_event,
 	.close = fake_close,
 };

@@ -26,8 +26,8 @@ static int bad(struct parser *parser, const char *what, const char *word)
 	char safe[128];
 
 	dn_text_safe(word, strlen(word), 60, safe, sizeof(safe));
-	parser->probe->reason =
-		dn_probe_printf(parser->probe, "fake script, line %u: %s%s%s", parser->line, what, *word ? ": " : "", safe);
+	parser->probe->reason = dn_probe_printf(parser->probe, "fake script, line %u: %s%s%s",
+		parser->line, what, *word ? ": " : "", safe);
 	return -EINVAL;
 }
 
@@ -197,10 +197,22 @@ static int take_error(struct parser *parser, int *ret)
 		const char *name;
 		int error;
 	} known[] = {
-		{"EACCES", EACCES}, {"EAGAIN", EAGAIN}, {"EBADF", EBADF}, {"EBUSY", EBUSY}, {"EINVAL", EINVAL},
-		{"EIO", EIO}, {"EMFILE", EMFILE}, {"ENOBUFS", ENOBUFS}, {"ENODEV", ENODEV}, {"ENOENT", ENOENT},
-		{"ENOMEM", ENOMEM}, {"ENOSPC", ENOSPC}, {"ENOSYS", ENOSYS}, {"EOPNOTSUPP", EOPNOTSUPP},
-		{"EPERM", EPERM}, {"ESRCH", ESRCH},
+		{"EACCES", EACCES},
+		{"EAGAIN", EAGAIN},
+		{"EBADF", EBADF},
+		{"EBUSY", EBUSY},
+		{"EINVAL", EINVAL},
+		{"EIO", EIO},
+		{"EMFILE", EMFILE},
+		{"ENOBUFS", ENOBUFS},
+		{"ENODEV", ENODEV},
+		{"ENOENT", ENOENT},
+		{"ENOMEM", ENOMEM},
+		{"ENOSPC", ENOSPC},
+		{"ENOSYS", ENOSYS},
+		{"EOPNOTSUPP", EOPNOTSUPP},
+		{"EPERM", EPERM},
+		{"ESRCH", ESRCH},
 	};
 	int r = need_word(parser, "ERROR");
 
@@ -215,7 +227,8 @@ static int take_error(struct parser *parser, int *ret)
 	return bad(parser, "unknown error", parser->word);
 }
 
-static int take_u64(struct parser *parser, const char *what, uint64_t min, uint64_t max, uint64_t *ret)
+static int take_u64(
+	struct parser *parser, const char *what, uint64_t min, uint64_t max, uint64_t *ret)
 {
 	uint64_t value;
 	int r = need_word(parser, what);
@@ -283,7 +296,8 @@ static int parse_value(const char *text, enum dn_metric_unit unit, struct dn_val
 		if (scale == 1)
 			return -EINVAL;
 	}
-	*ret = (struct dn_value){.type = DN_VALUE_F64, .f64 = (double)whole + (double)fraction / (double)scale};
+	*ret = (struct dn_value){
+		.type = DN_VALUE_F64, .f64 = (double)whole + (double)fraction / (double)scale};
 	return *text ? -EINVAL : 0;
 }
 
@@ -302,10 +316,12 @@ static int take_values(struct parser *parser, struct dn_fake_action *action)
 		if (r < 0)
 			return r;
 		if (dn_fake_is_from_table(action->metric))
-			return bad(parser, "this comes from the process table (fork, exit)", parser->word);
+			return bad(parser, "this comes from the process table (fork, exit)",
+				parser->word);
 		if (action->type == DN_FAKE_PROCESS_VALUE && dn_process_slot(action->metric) < 0)
 			return bad(parser, "this is not measured per process", parser->word);
-		if (parse_value(equals + 1, dn_metric_info(action->metric)->unit, &action->value) < 0)
+		if (parse_value(equals + 1, dn_metric_info(action->metric)->unit, &action->value) <
+			0)
 			return bad(parser, "not a value of this metric", equals + 1);
 		r = add(parser, action);
 		if (r < 0)
@@ -368,7 +384,8 @@ static int parse_probe(struct parser *parser)
 	parser->probe->reason = reason;
 	parser->probe->hint = hint;
 	for (unsigned id = 0; id < DN_M_STATIC_N; id++) {
-		if (parser->probe->offer[id].fact == DN_FACT_UNTRIED && dn_metric_set_has(&parser->env->wanted, id) &&
+		if (parser->probe->offer[id].fact == DN_FACT_UNTRIED &&
+			dn_metric_set_has(&parser->env->wanted, id) &&
 			!(dn_metric_info(id)->flags & DN_FLAG_DERIVED))
 			dn_probe_refuse(parser->probe, id, fact, reason, hint);
 	}
@@ -455,11 +472,12 @@ static int parse_line(struct parser *parser)
 
 bool dn_fake_is_from_table(unsigned metric)
 {
-	return metric == DN_M_process_count || metric == DN_M_process_started || metric == DN_M_process_exited;
+	return metric == DN_M_process_count || metric == DN_M_process_started ||
+	       metric == DN_M_process_exited;
 }
 
-int dn_fake_script_parse(
-	const char *text, size_t len, const struct dn_env *env, struct dn_probe *probe, struct dn_fake_script *script)
+int dn_fake_script_parse(const char *text, size_t len, const struct dn_env *env,
+	struct dn_probe *probe, struct dn_fake_script *script)
 {
 	struct parser parser = {.env = env, .probe = probe, .script = script};
 	const char *end = text + len;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The script of the fake backend: one line is one statement, words are separated by blanks, "..." holds blanks and the
- * escapes \" \\ \n \t \xNN, # begins a comment.
+ * The script of the fake backend: one line is one statement, words are separated by blanks, "..."
+ * holds blanks and the escapes \" \\ \n \t \xNN, # begins a comment.
  *
  *   offer METRIC QUALITY SOURCE [REASON]      the metric can be had
  *   refuse METRIC FACT REASON [HINT]          it can't: unsupported, denied, broken
- *   probe FACT REASON [HINT]                  the backend as a whole; refuses all that is not offered
- *   open-error ERROR                          open fails: EIO, ENOMEM, ...
- *   sample SEQ METRIC=VALUE...                values of tick SEQ; ticks behind the last such line repeat it
+ *   probe FACT REASON [HINT]                  the backend as a whole; refuses all that is not
+ * offered open-error ERROR                          open fails: EIO, ENOMEM, ... sample SEQ
+ * METRIC=VALUE...                values of tick SEQ; ticks behind the last such line repeat it
  *   process SEQ PID METRIC=VALUE...           the same for one process
  *   sample-error SEQ ERROR                    sampling fails at tick SEQ
  *   degrade SEQ METRIC QUALITY REASON         the metric gets worse at tick SEQ
@@ -59,11 +59,11 @@ struct dn_fake_script {
 };
 
 /*
- * Reads a script from text and puts its offers into the probe. 0; -EINVAL with the line in probe->reason; -ENOMEM.
- * The script holds what was read so far and is to be finished in any case.
+ * Reads a script from text and puts its offers into the probe. 0; -EINVAL with the line in
+ * probe->reason; -ENOMEM. The script holds what was read so far and is to be finished in any case.
  */
-int dn_fake_script_parse(
-	const char *text, size_t len, const struct dn_env *env, struct dn_probe *probe, struct dn_fake_script *script);
+int dn_fake_script_parse(const char *text, size_t len, const struct dn_env *env,
+	struct dn_probe *probe, struct dn_fake_script *script);
 void dn_fake_script_finish(struct dn_fake_script *script);
 bool dn_fake_is_from_table(unsigned metric); /* the core reads it from the process table */
 

@@ -37,7 +37,7 @@ static int parse_one(struct dn_perf *perf, struct dn_probe *probe, const char *n
 		break;
 	case DN_PERF_NAME_WRONG:
 		return nonsense(probe, dn_probe_printf(probe, "event '%s': %s", name, text),
-			"pfmon's and perf list's names are understood");
+			"names are those of perf list and of libpfm4's showevtinfo");
 	case DN_PERF_NAME_NO_LIBRARY:
 		return nonsense(probe,
 			dn_probe_printf(probe, "event '%s': this denet was built without libpfm4", name),
@@ -135,6 +135,8 @@ void dn_perf_events_probe(struct dn_perf *perf, struct dn_probe *probe)
 				"or a part",
 				dn_perf_hint_capability(probe, perf->env));
 		} else if (error == 0) {
+			/* The software clocks run in the kernel too. */
+			user = user && spec->attr.type != PERF_TYPE_SOFTWARE;
 			dn_probe_offer(probe, spec->metric, DN_QUALITY_EXACT,
 				user ? "perf event, user mode only" : "perf event",
 				user ? "the kernel's share is not counted without CAP_PERFMON" : NULL);

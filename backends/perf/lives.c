@@ -33,6 +33,7 @@ struct process {
 	size_t n_threads;
 	uint64_t cpu_ns, blocked_ns; /* closed intervals */
 	bool announced;              /* by a FORK record, or from the start */
+	bool exec_unproven;          /* execed, and has mapped nothing since */
 	bool taken;                  /* its events are gone, it lives on */
 	bool doubted;                /* the last sweep found it gone */
 };
@@ -263,11 +264,18 @@ static void feed_exit(struct dn_perf_lives *lives, const struct dn_perf_record *
 	thread_end(lives, thread, record->t_ns);
 	if (process->n_threads > 0)
 		return;
-	if (lives->config.ops->survives(lives->config.arg, process->node.pid, record->t_ns)) {
-		process->taken = true;
-		lives->n_taken++;
+	/*
+	 * An exec of a setuid or unreadable program takes the events away right after it is told, with the same record as an
+	 * end. What tells them apart at any later time: a program that runs was mapped after its exec.
+	 */
+	if (process->exec_unproven) {
 		lives->config.ops->taken(lives->config.arg, process->node.pid);
-		return;
+		if (lives->config.ops->survives(
+			    lives->config.arg, process->node.pid, record->t_ns)) {
+			process->taken = true;
+			lives->n_taken++;
+			return;
+		}
 	}
 	process_end(lives, process, record->t_ns);
 }
@@ -293,6 +301,7 @@ static void feed_exec(struct dn_perf_lives *lives, const struct dn_perf_record *
 
 		thread_end(lives, other, record->t_ns);
 	}
+	process->exec_unproven = true;
 	enter(lives, thread, STATE_RUNNING, record->t_ns);
 	lives->config.ops->exec(
 		lives->config.arg, process->node.pid, record->comm, record->comm_len, record->t_ns);
@@ -317,6 +326,8 @@ static void feed_switch(struct dn_perf_lives *lives, const struct dn_perf_record
 
 void dn_perf_lives_feed(struct dn_perf_lives *lives, const struct dn_perf_record *record)
 {
+	struct process *process;
+
 	/* 0: not visible in our pid namespace. -1: already released. */
 	if (record->pid <= 0 || record->tid <= 0)
 		return;
@@ -336,6 +347,11 @@ void dn_perf_lives_feed(struct dn_perf_lives *lives, const struct dn_perf_record
 		break;
 	case DN_PERF_SWITCH:
 		feed_switch(lives, record);
+		break;
+	case DN_PERF_MMAP:
+		process = process_find(lives, record->pid);
+		if (process)
+			process->exec_unproven = false;
 		break;
 	case DN_PERF_LOST:
 	case DN_PERF_OTHER:

@@ -20,9 +20,9 @@ struct dn_perf_lives_ops {
 	void (*exec)(void *arg, pid_t pid, const char *name, size_t len, uint64_t t_ns);
 	void (*renamed)(void *arg, pid_t pid, const char *name, size_t len);
 	void (*exited)(void *arg, const struct dn_perf_life *life, uint64_t t_ns);
-	/* The process whose last thread's events ended at t_ns lives on all the same. */
+	/* The process whose events ended at t_ns, or may have, lives on all the same. */
 	bool (*survives)(void *arg, pid_t pid, uint64_t t_ns);
-	/* It does: the kernel took its events away. */
+	/* The kernel took the process's events away: from here on it runs unseen. */
 	void (*taken)(void *arg, pid_t pid);
 };
 

@@ -60,6 +60,9 @@ static void on_taken(void *arg, pid_t pid)
 	struct dn_perf *perf = arg;
 	const struct dn_process *process = dn_tree_find(perf->core->tree, pid);
 
+	if (perf->taken)
+		return; /* the first one's name will do */
+	perf->taken = true;
 	degrade_all(perf, DN_QUALITY_LOWER_BOUND,
 		dn_arena_printf(perf->arena,
 			"%s (pid %d) is setuid or unreadable: the kernel took its counters away",

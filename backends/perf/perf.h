@@ -20,6 +20,7 @@ struct dn_perf {
 	struct dn_perf_sideband sideband;
 	bool has_sideband;
 	bool raced; /* attach: threads came while their events were opened */
+	bool taken;  /* a process lost its events */
 	struct dn_perf_spec event[DN_PERF_EVENTS_MAX]; /* of --events, those that exist here */
 	unsigned n_events;
 	struct dn_metric_set assigned;

@@ -17,8 +17,8 @@ struct task_body {
 	uint64_t time;
 };
 
-/* Larger than any record that we ask for; what is longer is stepped over. */
-#define RECORD_MAX 512
+/* Larger than any record that we ask for, a path of 4096 bytes included; what is longer is stepped over. */
+#define RECORD_MAX 4352
 
 static int decode_task(
 	const uint8_t *body, size_t len, enum dn_perf_record_type type, struct dn_perf_record *ret)
@@ -75,6 +75,9 @@ static int decode_body(const struct perf_event_header *header, const uint8_t *bo
 		ret->type = DN_PERF_SWITCH;
 		ret->out = header->misc & PERF_RECORD_MISC_SWITCH_OUT;
 		ret->preempt = header->misc & PERF_RECORD_MISC_SWITCH_OUT_PREEMPT;
+		return 0;
+	case PERF_RECORD_MMAP:
+		ret->type = DN_PERF_MMAP;
 		return 0;
 	case PERF_RECORD_LOST:
 		if (len < sizeof(lost))

@@ -14,6 +14,7 @@ enum dn_perf_record_type {
 	DN_PERF_EXIT,
 	DN_PERF_COMM,
 	DN_PERF_SWITCH,
+	DN_PERF_MMAP, /* executable memory was mapped */
 	DN_PERF_LOST,
 };
 

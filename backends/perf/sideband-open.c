@@ -38,6 +38,7 @@ static void make_attr(const struct dn_perf_sideband *sideband, unsigned pages,
 		.exclude_kernel = 1,
 		.exclude_hv = 1,
 		.task = 1,
+		.mmap = 1, /* tells an exec that goes on from one that lost its events */
 		.comm = 1,
 		.comm_exec = 1,
 		.context_switch = 1,

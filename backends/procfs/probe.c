@@ -45,11 +45,11 @@ static void offer_reaped(struct dn_procfs *p, struct dn_probe *probe, unsigned m
 {
 	bool tick = metric == DN_M_cpu_user_ns || metric == DN_M_cpu_system_ns;
 
-	if (p->env->attach) {
+	if (p->env->attach)
 		offer(p, probe, metric, DN_QUALITY_SAMPLED, live_source, tick ? split_reason : attach_reason);
-		return;
-	}
-	offer(p, probe, metric, tick ? DN_QUALITY_SAMPLED : DN_QUALITY_EXACT, source, tick ? split_reason : NULL);
+	else
+		offer(p, probe, metric, tick ? DN_QUALITY_SAMPLED : DN_QUALITY_EXACT, source,
+			tick ? split_reason : NULL);
 	if (wanted(p, metric) && !p->env->no_children)
 		probe->offer[metric].if_lossy = if_lossy;
 }
@@ -153,7 +153,7 @@ static void probe_gauges(struct dn_procfs *p, struct dn_probe *probe)
 				"this kernel has no /proc/PID/smaps_rollup", NULL);
 		else
 			offer(p, probe, DN_M_memory_pss_bytes, DN_QUALITY_SAMPLED, "smaps_rollup",
-				"read rarely: it may cost the command 1 % of its time at most");
+				"read rarely: reading may take 0.5 % of the time at most");
 	}
 	if (wanted(p, DN_M_process_fds)) {
 		p->no_fd_count = !p->env->fixture &&

@@ -162,7 +162,7 @@ int dn_procfs_read_clock(struct dn_procfs *p, struct dn_procfs_member *m)
 	return 0;
 }
 
-static void remember_identity(struct dn_procfs_member *m, const struct dn_procfs_stat *stat)
+static void remember_identity(struct dn_procfs *p, struct dn_procfs_member *m, const struct dn_procfs_stat *stat)
 {
 	size_t len = stat->comm_len < sizeof(m->comm) ? stat->comm_len : sizeof(m->comm);
 	bool known = m->start_ticks != 0 || m->comm_len != 0;
@@ -177,6 +177,8 @@ static void remember_identity(struct dn_procfs_member *m, const struct dn_procfs
 		m->new_name = true;
 	else if (known && (len != m->comm_len || memcmp(m->comm, stat->comm, len) != 0))
 		m->new_image = true; /* the stack is not for us to see; most often it is an exec */
+	if (m->new_image)
+		dn_procfs_set_execed(p, m);
 	m->start_stack = stat->start_stack;
 	memcpy(m->comm, stat->comm, len);
 	m->comm_len = len;
@@ -196,7 +198,7 @@ int dn_procfs_read_stat(struct dn_procfs *p, struct dn_procfs_member *m)
 		mark_gone(p, m);
 		return -ESRCH;
 	}
-	remember_identity(m, &stat);
+	remember_identity(p, m, &stat);
 	m->dirty = false;
 	m->zombie = stat.state == 'Z' && stat.threads <= 1;
 	m->threads = stat.threads > 0 && stat.threads < 1u << 30 ? (unsigned)stat.threads : 1;

@@ -55,7 +55,6 @@ static int procfs_open(struct dn_backend *backend, const struct dn_metric_set *a
 	struct dn_procfs *p = (struct dn_procfs *)backend;
 	long ticks = sysconf(_SC_CLK_TCK), page = sysconf(_SC_PAGESIZE);
 	struct rlimit limit;
-	struct rusage self;
 	int r;
 
 	p->assigned = *assigned;
@@ -69,8 +68,6 @@ static int procfs_open(struct dn_backend *backend, const struct dn_metric_set *a
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > 64)
 		p->kept_max = limit.rlim_cur - 64 < DN_PROCFS_MEMBERS_MAX ? (unsigned)(limit.rlim_cur - 64)
 									   : DN_PROCFS_MEMBERS_MAX;
-	if (p->no_proc && getrusage(RUSAGE_SELF, &self) == 0)
-		p->floor_bytes = dn_procfs_mul_sat((uint64_t)self.ru_maxrss, 1024);
 	if (p->io && !p->env->attach) {
 		r = dn_procfs_open_self_io(p);
 		if (r < 0)

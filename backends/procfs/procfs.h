@@ -40,7 +40,7 @@ struct dn_procfs_counts {
 	uint64_t v[DN_PROCFS_COUNT_N];
 };
 
-/* What is read together, at its own pace. */
+/* What is read together, at its own pace, and only of processes that ran since. */
 enum dn_procfs_class {
 	DN_PROCFS_CLASS_STAT,
 	DN_PROCFS_CLASS_IO,
@@ -68,11 +68,19 @@ struct dn_procfs_member {
 	uint64_t reaped_faults, reaped_faults_base; /* above the base: it has reaped children since */
 	uint64_t rss_bytes, size_bytes, swap_bytes, hwm_bytes, fds, delay_ns, delay_base_ns;
 	uint64_t pss_bytes, pss_cost_ns;
+	/*
+	 * Its CPU clock before each class (and its children) was read last. A process that has not run since can't have
+	 * changed what it shows, but for what reclaim takes from it.
+	 */
+	uint64_t seen_ns[DN_PROCFS_CLASS_N], walked_ns;
+	uint64_t memory_t_ns[2]; /* when statm, status were read */
+	unsigned read; /* a bit per class that was read */
 	uint32_t pss_round;
 	bool gone : 1;   /* reaped, but nobody told us yet */
 	bool zombie : 1;
 	bool target : 1;
 	bool dirty : 1;  /* a child of it ended: what it has reaped changed */
+	bool walked : 1;
 	bool had_child_exit : 1;
 	bool sigchld_checked : 1;
 	bool execed : 1;
@@ -126,10 +134,12 @@ struct dn_procfs {
 	uint64_t maxrss_bytes; /* largest ru_maxrss of what denet reaped */
 	uint64_t floor_bytes;  /* what denet's own child had before exec: ru_maxrss can't fall below it */
 	uint64_t peak_tree_bytes;
+	uint64_t gate_ns;      /* CPU time of denet's child before the command's exec */
 	bool autoreap_told, own_only_told;
 	bool io_without_base; /* some process's I/O before measuring began is unknown */
 	bool final; /* the sample that is being made is the last */
 	unsigned vanished; /* members found gone in this sample */
+	unsigned reads;    /* members read in this sample */
 
 	struct dn_procfs_round round[DN_PROCFS_CLASS_N];
 	unsigned first_class; /* rotates, so that no class starves */
@@ -206,6 +216,8 @@ unsigned dn_procfs_count_metric(enum dn_procfs_count count);
 void dn_procfs_add_counts(struct dn_procfs_counts *sum, const struct dn_procfs_counts *what);
 /* Takes its VmHWM into the tree's, unless it may still be that of denet's child before exec. */
 void dn_procfs_keep_peak(struct dn_procfs *p, const struct dn_procfs_member *m);
+/* What it shows from here on is not that of denet's child any more. */
+void dn_procfs_set_execed(struct dn_procfs *p, struct dn_procfs_member *m);
 /* ru_maxrss or VmHWM above it is the command's own. */
 bool dn_procfs_above_floor(const struct dn_procfs *p, uint64_t bytes);
 /* Its numbers reach nobody: the last ones that were seen stand. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Proportional memory. Reading smaps_rollup holds the target's mmap lock for as long as it walks its pages, so the reads may
- * take 1 % of the time that was measured, and the largest processes are read first. A sum is shown when all live
+ * take 0.5 % of the time that was measured, and the largest processes are read first. A sum is shown when all live
  * processes were read within one round.
  */
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include "procfs.h"
 
 #define NOT_BEFORE_NS UINT64_C(500000000)
-#define DUTY 100 /* 1/DUTY of the time */
+#define DUTY 200 /* 1/DUTY of the time */
 #define RETRY_NS UINT64_C(10000000000)
 /* A first guess for a process that was never read: 16 ns for a page of 4 KiB, and the call. */
 #define GUESS_CALL_NS 10000
@@ -115,5 +115,5 @@ void dn_procfs_sample_pss(struct dn_procfs *p, struct dn_frame *frame, uint64_t 
 			"smaps_rollup of a process of the tree is not readable for this user");
 	else
 		dn_procfs_degrade(p, DN_M_memory_pss_bytes, DN_QUALITY_MISSING,
-			"reading it once would have taken more than 1 %% of the time that was measured");
+			"reading it once would have taken more than 0.5 %% of the time that was measured");
 }

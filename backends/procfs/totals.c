@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The tree's totals at a moment. CPU clocks are read at every sample; files by class, each class in rounds over all
- * members and at a pace that its own cost allows. A counter gets a value in the sample that completes a round; in between it
- * has none, since what was read before is not of this moment.
+ * The tree's totals at a moment. CPU clocks are read at every sample: they cost a fifth of a microsecond, and who has not
+ * run since its files were read needs no reading. Files are read by class, each class in rounds over all members and at a pace
+ * that its own cost allows. A counter gets a value in the sample that completes a round; in between it has none, since what
+ * was read before is not of this moment.
  */
 #include <errno.h>
 #include <string.h>
@@ -15,6 +16,8 @@
 /* The rarely read classes together may take this much of one sample. */
 #define SLICE_NS UINT64_C(30000000)
 #define RESERVED_FDS 64
+/* Reclaim changes the memory of a process that sleeps: look at it this often all the same. */
+#define MEMORY_AGE_NS UINT64_C(1000000000)
 
 typedef int (*reader)(struct dn_procfs *p, struct dn_procfs_member *m);
 
@@ -22,13 +25,38 @@ static const struct {
 	reader read;
 	unsigned pace; /* a round may begin when pace times its cost has passed: 1/pace of the time at most */
 } classes[DN_PROCFS_CLASS_N] = {
-	[DN_PROCFS_CLASS_STAT] = {dn_procfs_read_stat, 250},
-	[DN_PROCFS_CLASS_IO] = {dn_procfs_read_io, 250},
-	[DN_PROCFS_CLASS_STATUS] = {dn_procfs_read_status, 250},
-	[DN_PROCFS_CLASS_SCHED] = {dn_procfs_read_sched, 250},
-	[DN_PROCFS_CLASS_FDS] = {dn_procfs_read_fds, 250},
+	[DN_PROCFS_CLASS_STAT] = {dn_procfs_read_stat, 500},
+	[DN_PROCFS_CLASS_IO] = {dn_procfs_read_io, 500},
+	[DN_PROCFS_CLASS_STATUS] = {dn_procfs_read_status, 500},
+	[DN_PROCFS_CLASS_SCHED] = {dn_procfs_read_sched, 500},
+	[DN_PROCFS_CLASS_FDS] = {dn_procfs_read_fds, 500},
 	[DN_PROCFS_CLASS_STATM] = {dn_procfs_read_statm, 25},
 };
+
+static bool is_current(struct dn_procfs *p, const struct dn_procfs_member *m, enum dn_procfs_class class, uint64_t now_ns)
+{
+	if (p->env->fixture || !(m->read >> class & 1) || m->seen_ns[class] != m->clock_ns)
+		return false;
+	if (class == DN_PROCFS_CLASS_STATM || class == DN_PROCFS_CLASS_STATUS)
+		return now_ns - m->memory_t_ns[class == DN_PROCFS_CLASS_STATUS] < MEMORY_AGE_NS;
+	return true;
+}
+
+static void read_class(struct dn_procfs *p, struct dn_procfs_member *m, enum dn_procfs_class class, uint64_t now_ns)
+{
+	uint64_t clock = m->clock_ns;
+
+	if (m->gone || is_current(p, m, class, now_ns))
+		return;
+	p->reads++;
+	m->read &= ~(1u << class);
+	if (classes[class].read(p, m) < 0)
+		return;
+	m->read |= 1u << class;
+	m->seen_ns[class] = clock;
+	if (class == DN_PROCFS_CLASS_STATM || class == DN_PROCFS_CLASS_STATUS)
+		m->memory_t_ns[class == DN_PROCFS_CLASS_STATUS] = now_ns;
+}
 
 /* Does a part of a round; deadline 0: all of it. */
 static void go_round(struct dn_procfs *p, enum dn_procfs_class class, uint64_t deadline_ns)
@@ -48,8 +76,7 @@ static void go_round(struct dn_procfs *p, enum dn_procfs_class class, uint64_t d
 		struct dn_procfs_member *m = round->cursor;
 
 		round->cursor = m->next;
-		if (!m->gone)
-			(void)classes[class].read(p, m);
+		read_class(p, m, class, begin);
 		if (deadline_ns != 0 && (++n & 15) == 0 && dn_now_ns() >= deadline_ns)
 			break;
 	}
@@ -84,17 +111,14 @@ static void go_rounds(struct dn_procfs *p)
 		go_round(p, DN_PROCFS_CLASS_STATM, 0);
 }
 
-/*
- * Parents of whom a child ended since the last look, before any CPU clock is read: so that a child is in the parent's account
- * or still has its own clock, never both.
- */
+/* Parents of whom a child ended since the last look: what they have reaped is wanted at once. */
 static void refresh_parents(struct dn_procfs *p)
 {
 	for (struct dn_procfs_member *m = p->first; m; m = m->next) {
 		if (m->gone)
 			continue;
-		if (m->dirty && p->cpu && !p->no_proc)
-			(void)dn_procfs_read_stat(p, m);
+		if (m->dirty && p->classes & 1u << DN_PROCFS_CLASS_STAT)
+			read_class(p, m, DN_PROCFS_CLASS_STAT, 0);
 		if (m->had_child_exit && !m->sigchld_checked && !p->no_proc && !p->autoreap_told) {
 			m->sigchld_checked = true;
 			(void)dn_procfs_read_status(p, m);
@@ -109,26 +133,41 @@ static void sweep(struct dn_procfs *p)
 
 	for (struct dn_procfs_member *m = p->first; m; m = next) {
 		next = m->next;
-		if (m->process || !dn_procfs_is_gone(p, m))
+		if (m->process || !m->gone)
 			continue;
 		if (!dn_procfs_find(p, m->ppid) && !p->env->subreaper)
-			dn_procfs_depart(p, m, false);
+			dn_procfs_degrade_reaped(p,
+				"%d (%.*s) and its parent ended at about the same time: who reaped it is not known",
+				(int)m->pid, (int)m->comm_len, m->comm);
 		dn_procfs_remove(p, m);
 	}
 }
 
+static void read_clocks(struct dn_procfs *p)
+{
+	for (struct dn_procfs_member *m = p->first; m; m = m->next) {
+		if (!m->gone)
+			(void)dn_procfs_read_clock(p, m);
+	}
+}
+
+/*
+ * The clocks come first, to know who ran, and last, to know who was reaped while its parent was read: then it is in the parent's
+ * account and must not stand in its own as well. A parent's account that is older than the clocks holds nobody who answers.
+ */
 static void read_all(struct dn_procfs *p)
 {
 	for (int i = 0; i < DN_PROCFS_CLASS_N; i++)
 		p->round[i].done = false;
 	p->vanished = 0;
-	refresh_parents(p);
-	if (!p->no_proc)
+	p->reads = 0;
+	read_clocks(p);
+	if (!p->no_proc) {
+		refresh_parents(p);
 		go_rounds(p);
-	for (struct dn_procfs_member *m = p->first; p->cpu && m; m = m->next) {
-		if (!m->gone)
-			(void)dn_procfs_read_clock(p, m);
 	}
+	if (p->reads > 0)
+		read_clocks(p);
 	sweep(p);
 }
 
@@ -186,12 +225,17 @@ static void put(struct dn_procfs *p, struct dn_frame *frame, unsigned metric, ui
 		dn_frame_u64(frame, metric, value);
 }
 
-/* Since measuring began, and never less than what was shown before. */
-static void put_count(struct dn_procfs *p, struct dn_frame *frame, enum dn_procfs_count count, const struct census *c)
+/* Since measuring began. */
+static uint64_t sum_of(const struct dn_procfs *p, enum dn_procfs_count count, const struct census *c)
 {
 	uint64_t total = dn_add_sat(dn_add_sat(p->reaped.v[count], p->departed.v[count]), c->counts.v[count]);
 
-	total = dn_sub_sat(total, p->base.v[count]);
+	return dn_sub_sat(total, p->base.v[count]);
+}
+
+/* Never less than what was shown before. */
+static void put_total(struct dn_procfs *p, struct dn_frame *frame, enum dn_procfs_count count, uint64_t total)
+{
 	if (total > p->shown.v[count])
 		p->shown.v[count] = total;
 	put(p, frame, dn_procfs_count_metric(count), p->shown.v[count]);
@@ -200,7 +244,18 @@ static void put_count(struct dn_procfs *p, struct dn_frame *frame, enum dn_procf
 static void put_range(struct dn_procfs *p, struct dn_frame *frame, int from, int to, const struct census *c)
 {
 	for (int i = from; i <= to; i++)
-		put_count(p, frame, (enum dn_procfs_count)i, c);
+		put_total(p, frame, (enum dn_procfs_count)i, sum_of(p, (enum dn_procfs_count)i, c));
+}
+
+/* The time before the command's exec was split by the kernel in the same proportion as the rest. */
+static void put_split(struct dn_procfs *p, struct dn_frame *frame, const struct census *c)
+{
+	uint64_t user = sum_of(p, DN_PROCFS_USER, c), system = sum_of(p, DN_PROCFS_SYSTEM, c);
+	double share = user > 0 ? (double)user / ((double)user + (double)system) : 0;
+	uint64_t of_user = (uint64_t)((double)p->gate_ns * share);
+
+	put_total(p, frame, DN_PROCFS_USER, dn_sub_sat(user, of_user));
+	put_total(p, frame, DN_PROCFS_SYSTEM, dn_sub_sat(system, p->gate_ns - of_user));
 }
 
 static bool done(const struct dn_procfs *p, enum dn_procfs_class class)
@@ -230,7 +285,7 @@ static void put_io(struct dn_procfs *p, struct dn_frame *frame, const struct cen
 			dn_procfs_degrade(p, metric, DN_QUALITY_LOWER_BOUND,
 				"%u processes have ended and wait for their parents to reap them: theirs is not known yet",
 				c->ghosts);
-		put_count(p, frame, (enum dn_procfs_count)i, c);
+		put_total(p, frame, (enum dn_procfs_count)i, sum_of(p, (enum dn_procfs_count)i, c));
 	}
 }
 
@@ -319,7 +374,7 @@ static void put_cpu(struct dn_procfs *p, struct dn_frame *frame, const struct ce
 	if (p->final && c->reapers > 0 && !p->env->no_children)
 		dn_procfs_degrade(p, DN_M_cpu_total_ns, DN_QUALITY_SAMPLED,
 			"%u processes live on: the kernel shows the time of the children they reaped in ticks", c->reapers);
-	put_count(p, frame, DN_PROCFS_CPU, c);
+	put_total(p, frame, DN_PROCFS_CPU, sum_of(p, DN_PROCFS_CPU, c));
 }
 
 static void put_delay(struct dn_procfs *p, struct dn_frame *frame, const struct census *c)
@@ -360,7 +415,8 @@ void dn_procfs_sample_tree(struct dn_procfs *p, struct dn_frame *frame)
 	if (p->cpu)
 		put_cpu(p, frame, &c);
 	if (done(p, DN_PROCFS_CLASS_STAT)) {
-		put_range(p, frame, DN_PROCFS_USER, DN_PROCFS_MAJFLT, &c);
+		put_split(p, frame, &c);
+		put_range(p, frame, DN_PROCFS_MINFLT, DN_PROCFS_MAJFLT, &c);
 		if (c.live > 0)
 			put(p, frame, DN_M_process_threads, c.threads);
 	}

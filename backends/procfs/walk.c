@@ -13,7 +13,7 @@
 
 #include "procfs.h"
 
-#define PACE 80 /* a walk may begin when PACE times the cost of the last has passed */
+#define PACE 160 /* a walk may begin when PACE times the cost of the last has passed */
 #define THREADS_MAX 4096
 
 /* Deaths are told after the walk: telling one frees the member. */
@@ -230,7 +230,8 @@ static void find_deaths(struct dn_procfs *p)
 		if (!m->process)
 			continue;
 		tell_name(p, m);
-		if (dn_procfs_is_gone(p, m) || (m->zombie && !is_denets(p, m)))
+		(void)dn_procfs_read_clock(p, m);
+		if (m->gone || (m->zombie && !is_denets(p, m)))
 			note_death(p, m->pid);
 	}
 }
@@ -239,8 +240,9 @@ static void tell_deaths(struct dn_procfs *p)
 {
 	uint64_t now = dn_now_ns();
 
-	for (size_t i = 0; i < p->walk.n_dead; i++)
-		dn_tree_exit(p->core->tree, p->walk.dead[i], now);
+	/* Children before their parents, so that who reaped them is still known. */
+	for (size_t i = p->walk.n_dead; i > 0; i--)
+		dn_tree_exit(p->core->tree, p->walk.dead[i - 1], now);
 	p->walk.n_dead = 0;
 }
 
@@ -271,6 +273,11 @@ void dn_procfs_walk(struct dn_procfs *p, bool forced)
 
 		if (m->gone || m->zombie || !m->process)
 			continue;
+		/* Who has not run has not forked. */
+		if (m->walked && m->walked_ns == m->clock_ns && !p->env->fixture)
+			continue;
+		m->walked = true;
+		m->walked_ns = m->clock_ns;
 		snprintf(name, sizeof(name), "%d", (int)m->pid);
 		r = children_of_process(&parent, name, m->threads > 1 || m->threaded);
 		if (r == -ENOENT && !dn_procfs_is_gone(p, m) && p->first == m)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The books: which connections are ours, what they carried, and what became of the others. The kernel's counters are
- * exact but for one byte: the peer's FIN counts as received.
+ * The books: which connections are ours, what they carried, and what became of the others. The
+ * kernel's counters are exact but for one byte: the peer's FIN counts as received.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,14 +11,17 @@
 
 #include "endings.h"
 
-/* Age that proves a socket older than the run must exceed the run's by more than the kernel's clock ticks. */
+/* Age that proves a socket older than the run must exceed the run's by more than the kernel's clock
+ * ticks. */
 #define AGE_SLACK_MS 200
 
-static void traffic_add(struct dn_traffic *to, const struct dn_traffic *now, const struct dn_traffic *base)
+static void traffic_add(
+	struct dn_traffic *to, const struct dn_traffic *now, const struct dn_traffic *base)
 {
 	to->rx = dn_add_sat(to->rx, dn_sub_sat(now->rx, base->rx));
 	to->tx = dn_add_sat(to->tx, dn_sub_sat(now->tx, base->tx));
-	to->retransmits = dn_add_sat(to->retransmits, dn_sub_sat(now->retransmits, base->retransmits));
+	to->retransmits =
+		dn_add_sat(to->retransmits, dn_sub_sat(now->retransmits, base->retransmits));
 }
 
 /* The peer's FIN was received. */
@@ -35,7 +38,8 @@ uint64_t dn_account_sent(const struct dn_tcp *tcp)
 
 bool dn_account_older(const struct dn_tcp *tcp, uint64_t since_t0_ns)
 {
-	/* The establishing sets the time of the last sending; before it, and after a reset, there is none. */
+	/* The establishing sets the time of the last sending; before it, and after a reset, there
+	 * is none. */
 	if (!tcp->has_info || tcp->state == DN_TCP_SYN_SENT || tcp->state == DN_TCP_SYN_RECV ||
 		tcp->id.idiag_dport == 0 || (tcp->sent == 0 && tcp->received == 0))
 		return false;
@@ -44,10 +48,12 @@ bool dn_account_older(const struct dn_tcp *tcp, uint64_t since_t0_ns)
 
 static bool is_older(const struct dn_sockdiag *s, const struct dn_tcp *tcp)
 {
-	return s->core->t0_ns != 0 && dn_account_older(tcp, dn_sub_sat(dn_now_ns(), s->core->t0_ns));
+	return s->core->t0_ns != 0 &&
+	       dn_account_older(tcp, dn_sub_sat(dn_now_ns(), s->core->t0_ns));
 }
 
-bool dn_account_received(const struct dn_connection *connection, const struct dn_tcp *tcp, uint64_t *ret_rx)
+bool dn_account_received(
+	const struct dn_connection *connection, const struct dn_tcp *tcp, uint64_t *ret_rx)
 {
 	const struct dn_tcp *last = &connection->last;
 	uint64_t fin_acked;
@@ -64,11 +70,12 @@ bool dn_account_received(const struct dn_connection *connection, const struct dn
 		return true;
 	}
 	/* One more without a segment that carried data. */
-	if (last->has_info && tcp->received == last->received + 1 && tcp->data_segments_in == last->data_segments_in)
+	if (last->has_info && tcp->received == last->received + 1 &&
+		tcp->data_segments_in == last->data_segments_in)
 		return true;
 	/*
-	 * One unread, and our own FIN was acknowledged: closing with unread data would have sent a RST instead of a FIN,
-	 * so what is unread is the peer's FIN.
+	 * One unread, and our own FIN was acknowledged: closing with unread data would have sent a
+	 * RST instead of a FIN, so what is unread is the peer's FIN.
 	 */
 	fin_acked = dn_account_sent(tcp) + (connection->syn == 0 ? 1 : 2);
 	if (tcp->rqueue == 1 && tcp->wqueue == 0 && tcp->acked >= fin_acked)
@@ -122,8 +129,9 @@ static void update(struct dn_sockdiag *s, struct dn_connection *c, const struct 
 	c->orphan = tcp->inode == 0;
 	c->last = *tcp;
 	c->fin_seen |= state_after_fin(tcp->state);
-	c->now = (struct dn_traffic){
-		.rx = tcp->received - (c->fin_seen && tcp->received > 0), .tx = sent, .retransmits = tcp->retransmits};
+	c->now = (struct dn_traffic){.rx = tcp->received - (c->fin_seen && tcp->received > 0),
+		.tx = sent,
+		.retransmits = tcp->retransmits};
 	if (tcp->state == DN_TCP_ESTABLISHED || tcp->state == DN_TCP_CLOSE_WAIT) {
 		/* Our FIN has not been sent: what is acknowledged beyond the payload is our SYN. */
 		if (tcp->acked > sent)
@@ -145,8 +153,8 @@ static void refresh_one(struct dn_sockdiag *s, struct dn_connection *c)
 	if (r < 0)
 		return;
 	/*
-	 * The kernel reads the state first and the counters after it: a FIN in between would be taken for payload. The
-	 * second answer's state is younger than the first one's counters.
+	 * The kernel reads the state first and the counters after it: a FIN in between would be
+	 * taken for payload. The second answer's state is younger than the first one's counters.
 	 */
 	if (tcp.received != c->last.received && !state_after_fin(tcp.state) &&
 		dn_diag_query(&s->diag, c->family, &c->id, &again) == 0 && again.has_info &&
@@ -163,7 +171,8 @@ void dn_account_refresh(struct dn_sockdiag *s)
 	}
 }
 
-static int connection_new(struct dn_sockdiag *s, const struct dn_tcp *tcp, struct dn_held *held, bool baseline)
+static int connection_new(
+	struct dn_sockdiag *s, const struct dn_tcp *tcp, struct dn_held *held, bool baseline)
 {
 	struct dn_seen *seen = dn_map_take(&s->seen, dn_tcp_cookie(tcp));
 	struct dn_connection *c = calloc(1, sizeof(*c));
@@ -174,13 +183,17 @@ static int connection_new(struct dn_sockdiag *s, const struct dn_tcp *tcp, struc
 		dn_sockdiag_doubt(s, "more connections than can be remembered");
 		return -ENOMEM;
 	}
-	*c = (struct dn_connection){
-		.id = tcp->id, .family = tcp->family, .syn = -1, .owner = held->holder, .next = s->first};
+	*c = (struct dn_connection){.id = tcp->id,
+		.family = tcp->family,
+		.syn = -1,
+		.owner = held->holder,
+		.next = s->first};
 	if (s->first)
 		s->first->prev = c;
 	s->first = c;
 	if (c->owner && dn_holder_of(s, c->owner))
 		dn_holder_of(s, c->owner)->ever = true;
+	held->matched = true;
 	c->young = true;
 	if (baseline) {
 		c->from_now = true;
@@ -201,7 +214,8 @@ static int connection_new(struct dn_sockdiag *s, const struct dn_tcp *tcp, struc
 static void note_other(struct dn_sockdiag *s, const struct dn_tcp *tcp, bool baseline)
 {
 	struct dn_seen *seen = dn_map_get(&s->seen, dn_tcp_cookie(tcp));
-	bool unborn = tcp->inode == 0 && (tcp->state == DN_TCP_ESTABLISHED || tcp->state == DN_TCP_CLOSE_WAIT);
+	bool unborn = tcp->inode == 0 &&
+		      (tcp->state == DN_TCP_ESTABLISHED || tcp->state == DN_TCP_CLOSE_WAIT);
 
 	if (!seen) {
 		seen = calloc(1, sizeof(*seen));
@@ -217,7 +231,8 @@ static void note_other(struct dn_sockdiag *s, const struct dn_tcp *tcp, bool bas
 			.old = baseline || is_older(s, tcp),
 			/* The command has not begun yet: what it did not get is not ours. */
 			.stranger = baseline && !s->env.attach && !unborn};
-		seen->base = (struct dn_traffic){.rx = tcp->received - (state_after_fin(tcp->state) && tcp->received),
+		seen->base = (struct dn_traffic){
+			.rx = tcp->received - (state_after_fin(tcp->state) && tcp->received),
 			.tx = dn_account_sent(tcp),
 			.retransmits = tcp->retransmits};
 	}
@@ -228,8 +243,8 @@ static void note_other(struct dn_sockdiag *s, const struct dn_tcp *tcp, bool bas
 		seen->sequence = s->samples;
 	}
 	/*
-	 * It had its descriptor during two whole scans that did not find it, with the process table brought up to date
-	 * in between: somebody else holds it.
+	 * It had its descriptor during two whole scans that did not find it, with the process table
+	 * brought up to date in between: somebody else holds it.
 	 */
 	if (tcp->inode != 0 && s->rounds >= seen->round + 2 && s->samples > seen->sequence)
 		seen->stranger = true;
@@ -271,8 +286,9 @@ int dn_account_dump(struct dn_sockdiag *s, bool baseline)
 
 	s->dumps++;
 	s->undecided = s->orphans = s->theirs_live = 0;
-	r = dn_diag_dump(&s->diag, each_dumped, &dump);
-	/* New ones are in front. Their values are asked for once more: a dump can't tell a FIN that just came. */
+	r = dn_diag_dump(&s->diag, DN_DIAG_CONNECTED, each_dumped, &dump);
+	/* New ones are in front. Their values are asked for once more: a dump can't tell a FIN that
+	 * just came. */
 	for (struct dn_connection *c = s->first; c && c->young; c = c->next) {
 		c->young = false;
 		refresh_one(s, c);
@@ -283,7 +299,8 @@ int dn_account_dump(struct dn_sockdiag *s, bool baseline)
 }
 
 /* The last word of a connection of ours. */
-static void close_connection(struct dn_sockdiag *s, struct dn_connection *c, const struct dn_tcp *tcp)
+static void close_connection(
+	struct dn_sockdiag *s, struct dn_connection *c, const struct dn_tcp *tcp)
 {
 	struct dn_holder *holder = c->owner ? dn_holder_of(s, c->owner) : NULL;
 	struct dn_traffic last = c->now, counted = {0};
@@ -306,11 +323,38 @@ static void close_connection(struct dn_sockdiag *s, struct dn_connection *c, con
 		dn_endings_add(s, tcp, c->owner, !known);
 }
 
+static void note_port(struct dn_sockdiag *s, const struct dn_tcp *tcp, bool closed)
+{
+	struct dn_port *port = dn_map_get(&s->ports, tcp->id.idiag_sport);
+
+	if (!port && tcp->id.idiag_sport != 0) {
+		port = calloc(1, sizeof(*port));
+		if (!port || dn_map_put(&s->ports, tcp->id.idiag_sport, port, DN_PORT_MAX) < 0) {
+			free(port);
+			return;
+		}
+		port->port = tcp->id.idiag_sport;
+	}
+	if (!port)
+		return;
+	if (closed)
+		port->closed = true;
+	else if (port->unknown < UINT32_MAX)
+		port->unknown++;
+}
+
 static void on_destroyed(struct dn_sockdiag *s, const struct dn_tcp *tcp)
 {
 	struct dn_connection *c = dn_map_take(&s->connections, dn_tcp_cookie(tcp));
 	struct dn_seen *seen;
-	bool empty = tcp->sent == 0 && tcp->data_segments_in == 0 && tcp->received <= 1 && tcp->retransmits == 0;
+	/*
+	 * Closed with SO_LINGER 0 or disconnected, which clears the counters and the peer. A
+	 * connect that failed and a socket that listened have no peer either, but both their times
+	 * were never set.
+	 */
+	bool cleared = tcp->id.idiag_dport == 0 && tcp->last_sent_ms != tcp->last_received_ms;
+	bool empty = tcp->sent == 0 && tcp->data_segments_in == 0 && tcp->received <= 1 &&
+		     tcp->retransmits == 0;
 
 	if (c) {
 		close_connection(s, c, tcp);
@@ -322,15 +366,15 @@ static void on_destroyed(struct dn_sockdiag *s, const struct dn_tcp *tcp)
 		dn_endings_add(s, tcp, NULL, false);
 	if (seen && seen->dump == s->dumps && !seen->old && s->theirs_live > 0)
 		s->theirs_live--;
-	/* One that listened, or was never connected: unlike one whose counters were cleared it has no peer's window. */
-	if ((tcp->id.idiag_dport == 0 && tcp->send_window == 0 && empty) || (seen && seen->old && seen->stranger)) {
-		free(seen);
-		return;
-	}
-	if (!is_older(s, tcp)) {
+	if (tcp->id.idiag_dport == 0 && tcp->wqueue == 0 && !cleared && empty) {
+		/* One that listened or was never used: it opened nothing. */
+		note_port(s, tcp, true);
+	} else if (!(seen && seen->old && seen->stranger) && !is_older(s, tcp)) {
 		s->theirs_closed++;
-		if (!(seen && seen->stranger) && (!empty || tcp->id.idiag_dport == 0))
+		if (!(seen && seen->stranger) && (!empty || cleared)) {
 			s->doubts.unknown++;
+			note_port(s, tcp, false);
+		}
 	}
 	free(seen);
 }
@@ -364,25 +408,28 @@ struct dn_traffic dn_account_total(const struct dn_sockdiag *s)
 
 void dn_account_processes(struct dn_sockdiag *s, struct dn_process *one)
 {
-	for (struct dn_connection *c = s->first; c; c = c->next) {
+	const struct dn_holder *asked = one ? dn_holder_of(s, one) : NULL;
+
+	for (struct dn_connection *c = asked && !asked->ever ? NULL : s->first; c; c = c->next) {
 		struct dn_holder *holder = c->owner ? dn_holder_of(s, c->owner) : NULL;
 
 		if (holder)
 			traffic_add(&holder->live, &c->now, &c->base);
 	}
-	for (struct dn_process *p = one ? one : dn_tree_first(s->core->tree); p; p = one ? NULL : p->next) {
+	for (struct dn_process *p = one ? one : dn_tree_first(s->core->tree); p;
+		p = one ? NULL : p->next) {
 		struct dn_holder *holder = dn_holder_of(s, p);
 
 		if (!holder || holder->round == 0)
 			continue;
 		if (dn_metric_set_has(&s->assigned, DN_M_network_rx_bytes))
-			dn_process_u64(
-				p, DN_M_network_rx_bytes, dn_add_sat(holder->closed.rx, holder->live.rx));
+			dn_process_u64(p, DN_M_network_rx_bytes,
+				dn_add_sat(holder->closed.rx, holder->live.rx));
 		if (dn_metric_set_has(&s->assigned, DN_M_network_tx_bytes))
-			dn_process_u64(
-				p, DN_M_network_tx_bytes, dn_add_sat(holder->closed.tx, holder->live.tx));
+			dn_process_u64(p, DN_M_network_tx_bytes,
+				dn_add_sat(holder->closed.tx, holder->live.tx));
 	}
-	for (struct dn_connection *c = s->first; c; c = c->next) {
+	for (struct dn_connection *c = asked && !asked->ever ? NULL : s->first; c; c = c->next) {
 		if (c->owner && dn_holder_of(s, c->owner))
 			dn_holder_of(s, c->owner)->live = (struct dn_traffic){0};
 	}
@@ -407,4 +454,5 @@ void dn_account_finish(struct dn_sockdiag *s)
 	s->first = NULL;
 	dn_map_finish(&s->seen);
 	dn_map_finish(&s->endings);
+	dn_map_finish(&s->ports);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Plain netlink sockets: the kernel answers while it is asked, so nothing here ever waits for an answer. */
+/* Plain netlink sockets: the kernel answers while it is asked, so nothing here ever waits for an
+ * answer. */
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -31,7 +32,8 @@
 static int open_socket(uint32_t groups)
 {
 	struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = groups};
-	dn_cleanup(dn_closep) int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_SOCK_DIAG);
+	dn_cleanup(dn_closep) int fd =
+		socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_SOCK_DIAG);
 
 	if (fd < 0)
 		return -errno;
@@ -45,8 +47,8 @@ int dn_diag_open(struct dn_diag *diag)
 	int size = EVENT_QUEUE_BYTES;
 
 	*diag = (struct dn_diag){.event_fd = -1, .query_fd = -1};
-	diag->event_fd =
-		open_socket(1u << (SKNLGRP_INET_TCP_DESTROY - 1) | 1u << (SKNLGRP_INET6_TCP_DESTROY - 1));
+	diag->event_fd = open_socket(
+		1u << (SKNLGRP_INET_TCP_DESTROY - 1) | 1u << (SKNLGRP_INET6_TCP_DESTROY - 1));
 	if (diag->event_fd < 0)
 		return diag->event_fd;
 	if (setsockopt(diag->event_fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
@@ -70,13 +72,15 @@ static ssize_t receive(int fd, uint8_t *buffer, size_t size)
 	for (;;) {
 		struct sockaddr_nl from = {0};
 		socklen_t from_len = sizeof(from);
-		ssize_t n = recvfrom(fd, buffer, size, MSG_DONTWAIT | MSG_TRUNC, (struct sockaddr *)&from, &from_len);
+		ssize_t n = recvfrom(fd, buffer, size, MSG_DONTWAIT | MSG_TRUNC,
+			(struct sockaddr *)&from, &from_len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return errno == EAGAIN ? 0 : -errno;
-		/* Another process may write to a netlink socket; and what was cut can't be trusted. */
+		/* Another process may write to a netlink socket; and what was cut can't be trusted.
+		 */
 		if (from_len != sizeof(from) || from.nl_pid != 0 || n == 0 || (size_t)n > size)
 			continue;
 		return n;
@@ -88,7 +92,8 @@ static uint64_t count_drops(struct dn_diag *diag)
 	uint32_t info[SK_MEMINFO_DROPS + 1] = {0}, lost;
 	socklen_t len = sizeof(info);
 
-	if (getsockopt(diag->event_fd, SOL_SOCKET, SO_MEMINFO, info, &len) < 0 || len < sizeof(info))
+	if (getsockopt(diag->event_fd, SOL_SOCKET, SO_MEMINFO, info, &len) < 0 ||
+		len < sizeof(info))
 		return 1;
 	lost = info[SK_MEMINFO_DROPS] - diag->drops;
 	diag->drops = info[SK_MEMINFO_DROPS];
@@ -144,7 +149,8 @@ static int ask(struct dn_diag *diag, void *request, size_t size)
 	}
 }
 
-int dn_diag_query(struct dn_diag *diag, uint8_t family, const struct inet_diag_sockid *id, struct dn_tcp *ret)
+int dn_diag_query(
+	struct dn_diag *diag, uint8_t family, const struct inet_diag_sockid *id, struct dn_tcp *ret)
 {
 	struct {
 		struct nlmsghdr header;
@@ -181,7 +187,8 @@ int dn_diag_query(struct dn_diag *diag, uint8_t family, const struct inet_diag_s
 	return r < 0 ? r : -EPROTO;
 }
 
-static int read_dump(struct dn_diag *diag, int (*each)(void *arg, const struct dn_tcp *tcp), void *arg)
+static int read_dump(
+	struct dn_diag *diag, int (*each)(void *arg, const struct dn_tcp *tcp), void *arg)
 {
 	for (;;) {
 		ssize_t n = receive(diag->query_fd, diag->buffer, DUMP_BYTES);
@@ -211,17 +218,19 @@ static int read_dump(struct dn_diag *diag, int (*each)(void *arg, const struct d
 	}
 }
 
-int dn_diag_dump(struct dn_diag *diag, int (*each)(void *arg, const struct dn_tcp *tcp), void *arg)
+int dn_diag_dump(struct dn_diag *diag, uint32_t states,
+	int (*each)(void *arg, const struct dn_tcp *tcp), void *arg)
 {
 	/* The older request: one walk for both families. */
 	struct {
 		struct nlmsghdr header;
 		struct inet_diag_req request;
 	} question = {
-		.header = {.nlmsg_type = TCPDIAG_GETSOCK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+		.header = {.nlmsg_type = TCPDIAG_GETSOCK,
+			.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
 		.request = {.idiag_family = AF_INET,
 			.idiag_ext = 1 << (INET_DIAG_INFO - 1),
-			.idiag_states = ~(1u << DN_TCP_LISTEN | 1u << DN_TCP_CLOSE | 1u << DN_TCP_TIME_WAIT)},
+			.idiag_states = states},
 	};
 	int r;
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The last byte that a destroyed socket received may be the peer's FIN. Where the peer is on this machine, what it sent
- * decides; elsewhere a TIME_WAIT that is still waiting for the FIN does, else it stays a doubt.
+ * The last byte that a destroyed socket received may be the peer's FIN. Where the peer is on this
+ * machine, what it sent decides; elsewhere a TIME_WAIT that is still waiting for the FIN does, else
+ * it stays a doubt.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -49,7 +50,8 @@ static bool same(const struct endpoint *a, const struct endpoint *b)
 
 bool dn_endings_are_peers(const struct dn_tcp *a, const struct dn_tcp *b)
 {
-	struct endpoint from_a = source(a), to_a = destination(a), from_b = source(b), to_b = destination(b);
+	struct endpoint from_a = source(a), to_a = destination(a), from_b = source(b),
+			to_b = destination(b);
 
 	return same(&from_a, &to_b) && same(&to_a, &from_b);
 }
@@ -96,7 +98,8 @@ static void resolve(struct dn_sockdiag *s, struct dn_ending *ending, uint64_t pe
 			dn_add_sat(dn_holder_of(s, ending->owner)->closed.rx, 1);
 }
 
-static int query_either(struct dn_sockdiag *s, const struct dn_tcp *tcp, bool other_end, struct dn_tcp *ret)
+static int query_either(
+	struct dn_sockdiag *s, const struct dn_tcp *tcp, bool other_end, struct dn_tcp *ret)
 {
 	struct inet_diag_sockid id = tcp->id;
 
@@ -124,8 +127,10 @@ static void ask_remains(struct dn_sockdiag *s, struct dn_ending *ending)
 {
 	struct dn_tcp rest;
 
-	/* What stands in for the socket still waits for the FIN: the socket itself did not see it. */
-	if (query_either(s, &ending->tcp, false, &rest) == 0 && !rest.has_info && rest.state == DN_TCP_FIN_WAIT2)
+	/* What stands in for the socket still waits for the FIN: the socket itself did not see it.
+	 */
+	if (query_either(s, &ending->tcp, false, &rest) == 0 && !rest.has_info &&
+		rest.state == DN_TCP_FIN_WAIT2)
 		resolve(s, ending, UINT64_MAX);
 }
 
@@ -160,7 +165,8 @@ static bool keep(struct dn_sockdiag *s, const struct dn_ending *ending)
 	return true;
 }
 
-void dn_endings_add(struct dn_sockdiag *s, const struct dn_tcp *tcp, struct dn_process *owner, bool waiting)
+void dn_endings_add(
+	struct dn_sockdiag *s, const struct dn_tcp *tcp, struct dn_process *owner, bool waiting)
 {
 	struct dn_ending ending = {.tcp = *tcp, .owner = owner, .waiting = waiting};
 	struct dn_ending *other;

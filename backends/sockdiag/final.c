@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The end of the books. When the root is dead its sockets are closed, and the kernel's last word on them is on its way:
- * it is sent from a work queue. What then is still open to doubt is said with its number.
+ * The end of the books. When the root is dead its sockets are closed, and the kernel's last word on
+ * them is on its way: it is sent from a work queue. What then is still open to doubt is said with
+ * its number.
  */
 #include <stdio.h>
 
@@ -64,6 +65,38 @@ static uint64_t unknown(const struct dn_sockdiag *s)
 	return s->has_snmp && n > most ? most : n;
 }
 
+static int each_listening(void *arg, const struct dn_tcp *tcp)
+{
+	struct dn_sockdiag *s = arg;
+	struct dn_port *port = dn_map_get(&s->ports, tcp->id.idiag_sport);
+
+	if (!port)
+		return 0;
+	if (tcp->inode == 0 || dn_map_get(&s->held, tcp->inode))
+		port->ours = true;
+	else
+		port->theirs = true;
+	return 0;
+}
+
+/*
+ * A connection whose local port is one where somebody else listens was accepted by them. Not when
+ * the tree may have shared the listening socket: it got one, or had one that is gone by now.
+ */
+static void release_accepted(struct dn_sockdiag *s)
+{
+	struct dn_port *port;
+	size_t at = 0;
+
+	if (s->doubts.unknown == 0 || s->left || (s->baselined && !s->env.attach) ||
+		dn_diag_dump(&s->diag, DN_DIAG_LISTENING, each_listening, s) < 0)
+		return;
+	while ((port = dn_map_next(&s->ports, &at))) {
+		if (port->theirs && !port->ours && !port->closed)
+			s->doubts.unknown = dn_sub_sat(s->doubts.unknown, port->unknown);
+	}
+}
+
 static const char *plural(uint64_t n)
 {
 	return n == 1 ? "" : "s";
@@ -77,13 +110,14 @@ static void say(struct dn_sockdiag *s)
 
 	if (n > 0) {
 		snprintf(reason, sizeof(reason),
-			"%llu TCP connection%s of this network namespace closed before the owner was seen",
+			"%llu TCP connection%s of this network namespace closed before the owner "
+			"was seen",
 			(unsigned long long)n, plural(n));
 		dn_sockdiag_doubt(s, reason);
 	}
 	if (d->lost > 0) {
-		snprintf(reason, sizeof(reason), "%llu event%s of closed sockets lost", (unsigned long long)d->lost,
-			d->lost == 1 ? " was" : "s were");
+		snprintf(reason, sizeof(reason), "%llu event%s of closed sockets lost",
+			(unsigned long long)d->lost, d->lost == 1 ? " was" : "s were");
 		dn_sockdiag_doubt(s, reason);
 	}
 	if (d->reset > 0) {
@@ -95,18 +129,21 @@ static void say(struct dn_sockdiag *s)
 	for (const struct dn_connection *c = s->first; c; c = c->next)
 		silent += c->gone;
 	if (silent > 0) {
-		snprintf(reason, sizeof(reason), "%llu connection%s ended without a last word of the kernel",
+		snprintf(reason, sizeof(reason),
+			"%llu connection%s ended without a last word of the kernel",
 			(unsigned long long)silent, plural(silent));
 		dn_sockdiag_doubt(s, reason);
 	}
-	if (d->late > 0 || (s->has_snmp && s->ours_opened > dn_sub_sat(s->snmp.opens, s->snmp_base.opens)))
+	if (d->late > 0 ||
+		(s->has_snmp && s->ours_opened > dn_sub_sat(s->snmp.opens, s->snmp_base.opens)))
 		dn_sockdiag_doubt(s, "a connection from before was handed to the tree");
 	if (d->last_fin > 0 && dn_metric_set_has(&s->assigned, DN_M_network_rx_bytes)) {
 		snprintf(reason, sizeof(reason),
-			"of %llu closed connection%s the last byte may have been the end-of-stream mark: at most %llu "
+			"of %llu closed connection%s the last byte may have been the end-of-stream "
+			"mark: at most %llu "
 			"byte%s more",
-			(unsigned long long)d->last_fin, plural(d->last_fin), (unsigned long long)d->last_fin,
-			plural(d->last_fin));
+			(unsigned long long)d->last_fin, plural(d->last_fin),
+			(unsigned long long)d->last_fin, plural(d->last_fin));
 		s->core->degrade(s->core, DN_M_network_rx_bytes, DN_QUALITY_LOWER_BOUND, reason);
 	}
 }
@@ -118,20 +155,25 @@ void dn_final_settle(struct dn_sockdiag *s)
 	dn_account_drain(s);
 	dn_sockdiag_read_snmp(s);
 	changed = !s->has_snmp || s->snmp.opens != s->snmp_base.opens;
-	/* Two looks: what the first dump had with a descriptor, and the second scan does not find, is not ours. */
+	/* Two looks: what the first dump had with a descriptor, and the second scan does not find,
+	 * is not ours. */
 	for (unsigned i = 0; i < 2; i++) {
-		if (alive && (changed || s->in_round || s->snmp.datagrams != s->snmp_scanned.datagrams))
+		if (alive &&
+			(changed || s->in_round || s->snmp.datagrams != s->snmp_scanned.datagrams))
 			(void)dn_scan_round(s, true);
-		if (!s->news && (!changed || dn_sub_sat(s->snmp.opens, s->snmp_base.opens) == s->ours_opened))
+		if (!s->news && (!changed || dn_sub_sat(s->snmp.opens, s->snmp_base.opens) ==
+						     s->ours_opened))
 			break;
 		dn_sockdiag_dump(s, false);
 		if (!alive || s->undecided == 0)
 			break;
 	}
 	dn_account_refresh(s);
-	if (s->connections.n > 0 || missing(s) > 0 || (changed && unknown(s) == 0 &&
-		dn_sub_sat(s->snmp.opens, s->snmp_base.opens) > s->ours_opened))
+	if (s->connections.n > 0 || missing(s) > 0 ||
+		(changed && unknown(s) == 0 &&
+			dn_sub_sat(s->snmp.opens, s->snmp_base.opens) > s->ours_opened))
 		hear_last_words(s);
 	dn_endings_settle(s);
+	release_accepted(s);
 	say(s);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Open addressing with linear probing; removal shifts back, so that there are no tombstones to clean up. */
+/* Open addressing with linear probing; removal shifts back, so that there are no tombstones to
+ * clean up. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -75,7 +76,8 @@ void *dn_map_take(struct dn_map *map, uint64_t key)
 	if (!value)
 		return NULL;
 	for (i = (hole + 1) & mask; map->slot[i].value; i = (i + 1) & mask) {
-		/* May it move to the hole? Only when its home is not between the hole and its place. */
+		/* May it move to the hole? Only when its home is not between the hole and its
+		 * place. */
 		if (((i - home(map, map->slot[i].key)) & mask) < ((i - hole) & mask))
 			continue;
 		map->slot[hole] = map->slot[i];

@@ -23,8 +23,8 @@ int dn_map_put(struct dn_map *map, uint64_t key, void *value, size_t max);
 /* What was there, or NULL. */
 void *dn_map_take(struct dn_map *map, uint64_t key);
 /*
- * Walks: at starts at 0; the next value or NULL at the end. A value may be taken while walking if the same place is
- * looked at again (*at -= 1).
+ * Walks: at starts at 0; the next value or NULL at the end. A value may be taken while walking if
+ * the same place is looked at again (*at -= 1).
  */
 void *dn_map_next(const struct dn_map *map, size_t *at);
 /* Frees the table, and the values with free(). */

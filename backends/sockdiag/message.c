@@ -20,7 +20,8 @@ static void read_info(const uint8_t *data, size_t len, struct dn_tcp *tcp)
 {
 	struct tcp_info info = {0};
 
-	/* Older kernels say less, newer ones more. Without these two, resent bytes can't be told from new ones. */
+	/* Older kernels say less, newer ones more. Without these two, resent bytes can't be told
+	 * from new ones. */
 	if (len < offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof(info.tcpi_bytes_retrans))
 		return;
 	memcpy(&info, data, len < sizeof(info) ? len : sizeof(info));
@@ -32,8 +33,7 @@ static void read_info(const uint8_t *data, size_t len, struct dn_tcp *tcp)
 	tcp->data_segments_in = info.tcpi_data_segs_in;
 	tcp->retransmits = info.tcpi_total_retrans;
 	tcp->last_sent_ms = info.tcpi_last_data_sent;
-	tcp->last_ack_ms = info.tcpi_last_ack_recv;
-	tcp->send_window = info.tcpi_snd_wnd;
+	tcp->last_received_ms = info.tcpi_last_data_recv;
 }
 
 static enum dn_message_kind read_socket(const uint8_t *data, size_t len, struct dn_tcp *ret)
@@ -78,8 +78,8 @@ static enum dn_message_kind read_socket(const uint8_t *data, size_t len, struct 
 	return DN_MESSAGE_TCP;
 }
 
-enum dn_message_kind dn_message_next(const uint8_t **data, size_t *len, uint32_t *ret_seq, struct dn_tcp *ret,
-	int *ret_error)
+enum dn_message_kind dn_message_next(
+	const uint8_t **data, size_t *len, uint32_t *ret_seq, struct dn_tcp *ret, int *ret_error)
 {
 	const uint8_t *body = *data + NLMSG_HDRLEN;
 	struct nlmsghdr header;
@@ -117,10 +117,11 @@ enum dn_message_kind dn_message_next(const uint8_t **data, size_t *len, uint32_t
 }
 
 /*
- * Two lines of one name, columns and values: "Tcp: A B" and "Tcp: 1 2". Adds up the values of two columns; false when
- * one of them is not there.
+ * Two lines of one name, columns and values: "Tcp: A B" and "Tcp: 1 2". Adds up the values of two
+ * columns; false when one of them is not there.
  */
-static bool sum_columns(const char *text, const char *name, const char *first, const char *second, uint64_t *ret)
+static bool sum_columns(
+	const char *text, const char *name, const char *first, const char *second, uint64_t *ret)
 {
 	size_t name_len = strlen(name);
 	const char *line = text, *columns = NULL, *values = NULL;
@@ -149,7 +150,8 @@ static bool sum_columns(const char *text, const char *name, const char *first, c
 		if (column_len == 0 || dn_parse_i64(&values, &value) < 0)
 			break;
 		if ((column_len == strlen(first) && memcmp(columns, first, column_len) == 0) ||
-			(column_len == strlen(second) && memcmp(columns, second, column_len) == 0)) {
+			(column_len == strlen(second) &&
+				memcmp(columns, second, column_len) == 0)) {
 			sum = dn_add_sat(sum, value > 0 ? (uint64_t)value : 0);
 			found++;
 		}
@@ -177,11 +179,13 @@ bool dn_socket_inode(const char *link, size_t len, uint32_t *ret)
 	const char *at = text + sizeof(prefix) - 1;
 	uint64_t inode;
 
-	if (len < sizeof(prefix) || len >= sizeof(text) || memcmp(link, prefix, sizeof(prefix) - 1) != 0)
+	if (len < sizeof(prefix) || len >= sizeof(text) ||
+		memcmp(link, prefix, sizeof(prefix) - 1) != 0)
 		return false;
 	memcpy(text, link, len);
 	text[len] = '\0';
-	if (dn_parse_u64(&at, &inode) < 0 || inode > UINT32_MAX || at != text + len - 1 || *at != ']')
+	if (dn_parse_u64(&at, &inode) < 0 || inode > UINT32_MAX || at != text + len - 1 ||
+		*at != ']')
 		return false;
 	*ret = (uint32_t)inode;
 	return true;

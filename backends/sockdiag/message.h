@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the kernel says of TCP sockets, as plain values. Parsers only: they take bytes, check bounds first and keep
- * nothing.
+ * What the kernel says of TCP sockets, as plain values. Parsers only: they take bytes, check bounds
+ * first and keep nothing.
  */
 #ifndef DENET_SOCKDIAG_MESSAGE_H
 #define DENET_SOCKDIAG_MESSAGE_H
@@ -34,15 +34,15 @@ struct dn_tcp {
 	uint8_t family;
 	uint8_t state;
 	uint32_t inode;
-	uint32_t rqueue, wqueue; /* received and not read, FIN included; written and not acknowledged */
-	bool has_info;           /* the fields below; false for what the kernel keeps in short (TIME_WAIT) */
-	uint64_t sent, resent;   /* payload bytes, sent includes resent */
-	uint64_t acked;          /* with one for our SYN and one for our FIN */
-	uint64_t received;       /* with one for the peer's FIN */
+	uint32_t rqueue,
+		wqueue; /* received and not read, FIN included; written and not acknowledged */
+	bool has_info; /* the fields below; false for what the kernel keeps in short (TIME_WAIT) */
+	uint64_t sent, resent; /* payload bytes, sent includes resent */
+	uint64_t acked; /* with one for our SYN and one for our FIN */
+	uint64_t received; /* with one for the peer's FIN */
 	uint32_t data_segments_in;
 	uint32_t retransmits; /* segments */
-	uint32_t last_sent_ms, last_ack_ms; /* ago; the establishing counts for both */
-	uint32_t send_window;
+	uint32_t last_sent_ms, last_received_ms; /* ago; the establishing counts as both */
 };
 
 static inline uint64_t dn_tcp_cookie(const struct dn_tcp *tcp)
@@ -51,23 +51,23 @@ static inline uint64_t dn_tcp_cookie(const struct dn_tcp *tcp)
 }
 
 enum dn_message_kind {
-	DN_MESSAGE_TCP,   /* *ret is set */
-	DN_MESSAGE_DONE,  /* the end of a dump */
+	DN_MESSAGE_TCP, /* *ret is set */
+	DN_MESSAGE_DONE, /* the end of a dump */
 	DN_MESSAGE_ERROR, /* *ret_error is a negative errno */
 	DN_MESSAGE_OTHER, /* well-formed, not about TCP */
-	DN_MESSAGE_END,   /* nothing whole is left */
+	DN_MESSAGE_END, /* nothing whole is left */
 };
 
 /*
- * The next message in [*data, *data + *len); both are moved behind it. Every call either moves on or answers
- * DN_MESSAGE_END.
+ * The next message in [*data, *data + *len); both are moved behind it. Every call either moves on
+ * or answers DN_MESSAGE_END.
  */
-enum dn_message_kind dn_message_next(const uint8_t **data, size_t *len, uint32_t *ret_seq, struct dn_tcp *ret,
-	int *ret_error);
+enum dn_message_kind dn_message_next(
+	const uint8_t **data, size_t *len, uint32_t *ret_seq, struct dn_tcp *ret, int *ret_error);
 
 /* Since the boot of the network namespace. */
 struct dn_snmp {
-	uint64_t opens;     /* TCP connections, ActiveOpens + PassiveOpens */
+	uint64_t opens; /* TCP connections, ActiveOpens + PassiveOpens */
 	uint64_t datagrams; /* UDP, in and out */
 };
 

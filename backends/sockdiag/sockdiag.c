@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TCP traffic of the measured tree without privileges. Nothing is asked while nothing happens: a look at two small
- * files tells whether anybody in the network namespace has opened a connection; only then are descriptors and sockets
- * looked at, on a budget of 1 % of the time that passes.
+ * TCP traffic of the measured tree without privileges. Nothing is asked while nothing happens: a
+ * look at two small files tells whether anybody in the network namespace has opened a connection;
+ * only then are descriptors and sockets looked at, on a budget of 1 % of the time that passes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,29 +17,33 @@
 
 #define LOOK_MIN_NS UINT64_C(2000000)
 #define LOOK_MAX_NS UINT64_C(8000000)
-#define BUDGET_FIRST_NS 3000000
+#define BUDGET_FIRST_NS 5000000
 #define BUDGET_MAX_NS 20000000
 #define BUDGET_SHARE 100
+/* What is left in the budget is spread: a burst of connections does not use it up at its beginning.
+ */
+#define SPREAD_SHARE 8
 /* A scan for what opens no connection: a socket that was handed over, UDP over IPv6. */
 #define FULL_NS UINT64_C(1000000000)
 #define FULL_SHARE 1000
 #define RETRY_MIN_NS UINT64_C(2000000)
 #define RETRY_MAX_NS UINT64_C(512000000)
 
-static const unsigned metrics[] = {
-	DN_M_network_rx_bytes, DN_M_network_tx_bytes, DN_M_network_retransmits, DN_M_network_sockets};
+static const unsigned metrics[] = {DN_M_network_rx_bytes, DN_M_network_tx_bytes,
+	DN_M_network_retransmits, DN_M_network_sockets};
 #define N_METRICS (sizeof(metrics) / sizeof(metrics[0]))
 
 void dn_sockdiag_doubt(struct dn_sockdiag *s, const char *reason)
 {
 	for (unsigned i = 0; i < N_METRICS; i++) {
-		if (metrics[i] != DN_M_network_sockets && dn_metric_set_has(&s->assigned, metrics[i]))
+		if (metrics[i] != DN_M_network_sockets &&
+			dn_metric_set_has(&s->assigned, metrics[i]))
 			s->core->degrade(s->core, metrics[i], DN_QUALITY_LOWER_BOUND, reason);
 	}
 }
 
-static void refuse(const struct dn_env *env, struct dn_probe *probe, enum dn_fact fact, const char *reason,
-	const char *hint)
+static void refuse(const struct dn_env *env, struct dn_probe *probe, enum dn_fact fact,
+	const char *reason, const char *hint)
 {
 	probe->fact = fact;
 	probe->reason = reason;
@@ -57,11 +61,13 @@ static void offer(const struct dn_env *env, struct dn_probe *probe)
 		if (!dn_metric_set_has(&env->wanted, metrics[i]))
 			continue;
 		if (metrics[i] == DN_M_network_sockets) {
-			dn_probe_offer(probe, metrics[i], DN_QUALITY_SAMPLED, "sock_diag", "seen at moments only");
+			dn_probe_offer(probe, metrics[i], DN_QUALITY_SAMPLED, "sock_diag",
+				"seen at moments only");
 			continue;
 		}
 		dn_probe_offer(probe, metrics[i], DN_QUALITY_EXACT, "sock_diag", NULL);
-		probe->offer[metrics[i]].if_lossy = "processes may be missed, and their connections with them";
+		probe->offer[metrics[i]].if_lossy =
+			"processes may be missed, and their connections with them";
 	}
 }
 
@@ -70,7 +76,8 @@ static const char *hint_for(int r)
 	switch (-r) {
 	case EPERM:
 	case EACCES:
-		return "allow netlink sockets: the seccomp profile of the container, RestrictAddressFamilies= of the "
+		return "allow netlink sockets: the seccomp profile of the container, "
+		       "RestrictAddressFamilies= of the "
 		       "service";
 	case EAFNOSUPPORT:
 	case EPROTONOSUPPORT:
@@ -83,7 +90,8 @@ static const char *hint_for(int r)
 	}
 }
 
-static int sockdiag_probe(const struct dn_env *env, struct dn_probe *probe, struct dn_backend **ret_backend)
+static int sockdiag_probe(
+	const struct dn_env *env, struct dn_probe *probe, struct dn_backend **ret_backend)
 {
 	struct dn_sockdiag *s = calloc(1, sizeof(*s));
 	bool wanted = false;
@@ -117,7 +125,8 @@ static int sockdiag_probe(const struct dn_env *env, struct dn_probe *probe, stru
 void dn_sockdiag_read_snmp(struct dn_sockdiag *s)
 {
 	char text[8192];
-	/* The kernel makes the whole text anew for every read, also for one that would only find the end. */
+	/* The kernel makes the whole text anew for every read, also for one that would only find
+	 * the end. */
 	ssize_t n = s->snmp_fd >= 0 ? pread(s->snmp_fd, text, sizeof(text) - 1, 0) : -1;
 
 	text[n > 0 ? n : 0] = '\0';
@@ -139,8 +148,8 @@ void dn_sockdiag_dump(struct dn_sockdiag *s, bool baseline)
 
 static void arm(struct dn_sockdiag *s, uint64_t ns)
 {
-	struct itimerspec when = {
-		.it_value.tv_sec = (time_t)(ns / 1000000000), .it_value.tv_nsec = (long)(ns % 1000000000)};
+	struct itimerspec when = {.it_value.tv_sec = (time_t)(ns / 1000000000),
+		.it_value.tv_nsec = (long)(ns % 1000000000)};
 
 	if (s->timer.fd >= 0)
 		(void)timerfd_settime(s->timer.fd, 0, &when, NULL);
@@ -192,7 +201,8 @@ static void look(struct dn_sockdiag *s, uint64_t now, bool changed)
 	if (s->news || retry || !s->has_snmp || s->snmp.opens != s->snmp_dumped.opens) {
 		bool opened = s->snmp.opens != s->snmp_dumped.opens;
 
-		s->retry_step_ns = opened || s->retry_step_ns == 0 ? RETRY_MIN_NS : s->retry_step_ns * 2;
+		s->retry_step_ns =
+			opened || s->retry_step_ns == 0 ? RETRY_MIN_NS : s->retry_step_ns * 2;
 		if (s->retry_step_ns > RETRY_MAX_NS)
 			s->retry_step_ns = RETRY_MAX_NS;
 		s->retry_ns = now + s->retry_step_ns;
@@ -202,7 +212,8 @@ static void look(struct dn_sockdiag *s, uint64_t now, bool changed)
 
 static void poll_namespace(struct dn_sockdiag *s)
 {
-	uint64_t now = dn_now_ns();
+	uint64_t now = dn_now_ns(), cost, next;
+	int64_t before;
 	bool changed;
 
 	refill(s, now);
@@ -221,14 +232,13 @@ static void poll_namespace(struct dn_sockdiag *s)
 	s->quiet_ns = changed ? LOOK_MIN_NS : s->quiet_ns + s->quiet_ns / 2;
 	if (s->quiet_ns > LOOK_MAX_NS)
 		s->quiet_ns = LOOK_MAX_NS;
-	{
-		int64_t before = s->budget_ns;
-
-		look(s, now, changed);
-		/* The scan and the dump have paid for themselves; the rest of this look has not. */
-		s->budget_ns -= (int64_t)dn_sub_sat(dn_now_ns() - now, (uint64_t)(before - s->budget_ns));
-	}
-	arm(s, s->budget_ns < 0 ? (uint64_t)-s->budget_ns * BUDGET_SHARE : s->quiet_ns);
+	before = s->budget_ns;
+	look(s, now, changed);
+	/* The scan and the dump have paid for themselves; the rest of this look has not. */
+	cost = dn_sub_sat(dn_now_ns(), now);
+	s->budget_ns -= (int64_t)dn_sub_sat(cost, (uint64_t)(before - s->budget_ns));
+	next = s->quiet_ns > cost * SPREAD_SHARE ? s->quiet_ns : cost * SPREAD_SHARE;
+	arm(s, s->budget_ns < 0 ? (uint64_t)-s->budget_ns * BUDGET_SHARE : next);
 }
 
 static int on_timer(struct dn_source *source, uint32_t events)
@@ -242,7 +252,8 @@ static int on_timer(struct dn_source *source, uint32_t events)
 	return 0;
 }
 
-static int sockdiag_open(struct dn_backend *backend, const struct dn_metric_set *assigned, struct dn_core *core)
+static int sockdiag_open(
+	struct dn_backend *backend, const struct dn_metric_set *assigned, struct dn_core *core)
 {
 	struct dn_sockdiag *s = dn_sockdiag_of(backend);
 	int r;
@@ -283,7 +294,8 @@ static uint64_t held_connections(const struct dn_sockdiag *s)
 }
 
 /* A counter never falls, whatever a later word made of an earlier one. */
-static void put(struct dn_sockdiag *s, struct dn_frame *frame, unsigned metric, uint64_t value, uint64_t *reported)
+static void put(struct dn_sockdiag *s, struct dn_frame *frame, unsigned metric, uint64_t value,
+	uint64_t *reported)
 {
 	if (value > *reported)
 		*reported = value;
@@ -330,7 +342,8 @@ static void sockdiag_on_event(struct dn_backend *backend, const struct dn_proces
 			holder->placed = false;
 		s->fresh = true;
 		/* A new program connects early or never. */
-		if (event->type == DN_PROCESS_EXEC && s->quiet_ns > LOOK_MIN_NS && s->budget_ns > 0) {
+		if (event->type == DN_PROCESS_EXEC && s->quiet_ns > LOOK_MIN_NS &&
+			s->budget_ns > 0) {
 			s->quiet_ns = LOOK_MIN_NS;
 			arm(s, LOOK_MIN_NS);
 		}

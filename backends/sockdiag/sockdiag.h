@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The instance, shared by the files of this backend: scan.c finds who holds which socket, account.c keeps the books of
- * connections, endings.c settles their last byte, final.c says what the books can't know, sockdiag.c paces all of it.
+ * The instance, shared by the files of this backend: scan.c finds who holds which socket, account.c
+ * keeps the books of connections, endings.c settles their last byte, final.c says what the books
+ * can't know, sockdiag.c paces all of it.
  */
 #ifndef DENET_SOCKDIAG_SOCKDIAG_H
 #define DENET_SOCKDIAG_SOCKDIAG_H
@@ -11,12 +12,14 @@
 #include "diag.h"
 #include "map.h"
 
-/* Bounds: of live connections, of sockets that are remembered as not ours, of descriptors that are remembered. */
+/* Bounds: of live connections, of sockets that are remembered as not ours, of descriptors that are
+ * remembered. */
 #define DN_CONNECTION_MAX 65536
 #define DN_SEEN_MAX 65536
 #define DN_HELD_MAX 262144
 /* Ends of loopback connections that wait for the other end. */
 #define DN_ENDING_MAX 4096
+#define DN_PORT_MAX 65536
 
 struct dn_traffic {
 	uint64_t rx, tx, retransmits;
@@ -27,12 +30,12 @@ struct dn_connection {
 	struct inet_diag_sockid id;
 	uint8_t family;
 	uint8_t state;
-	bool orphan;   /* no descriptor is left, the kernel finishes it */
-	bool gone;     /* the kernel does not find it any more: its last word is on its way */
+	bool orphan; /* no descriptor is left, the kernel finishes it */
+	bool gone; /* the kernel does not find it any more: its last word is on its way */
 	bool fin_seen; /* the peer's FIN is in last.received */
-	bool young;    /* found by the dump that is under way */
+	bool young; /* found by the dump that is under way */
 	bool from_now; /* what it has carried so far does not count */
-	int8_t syn;    /* bytes_acked includes our SYN: 1, 0, or -1 when not known */
+	int8_t syn; /* bytes_acked includes our SYN: 1, 0, or -1 when not known */
 	struct dn_tcp last;
 	struct dn_traffic now, base;
 	struct dn_process *owner; /* who held it first; NULL when that is unknown or dead */
@@ -45,17 +48,26 @@ struct dn_held {
 	uint32_t round; /* the last that found it */
 	enum { DN_HELD_TCP, DN_HELD_OTHER } kind;
 	struct dn_process *holder;
+	bool matched; /* TCP: its connection is known */
+};
+
+/* A local port of connections that may have been ours. */
+struct dn_port {
+	uint16_t port; /* network byte order */
+	uint32_t unknown;
+	bool closed; /* somebody listened there and ended */
+	bool ours, theirs; /* who listens there at the end */
 };
 
 /* A TCP socket of the namespace that no descriptor of the tree leads to. */
 struct dn_seen {
 	uint64_t cookie;
 	uint32_t inode;
-	uint32_t round;    /* complete rounds when it was first seen with that inode */
+	uint32_t round; /* complete rounds when it was first seen with that inode */
 	uint64_t sequence; /* samples then */
-	bool old;          /* was there before measuring began: base is what it had carried by then */
-	bool stranger;     /* known not to be ours */
-	uint32_t dump;     /* the last that had it */
+	bool old; /* was there before measuring began: base is what it had carried by then */
+	bool stranger; /* known not to be ours */
+	uint32_t dump; /* the last that had it */
 	struct dn_traffic base;
 };
 
@@ -69,8 +81,8 @@ struct dn_ending {
 /* process->backend[index], made when the process is first looked at. */
 struct dn_holder {
 	uint32_t round; /* the last that scanned it */
-	bool silent;    /* a zombie, another namespace, or unreadable: no further look */
-	bool placed;    /* its network namespace is ours */
+	bool silent; /* a zombie, another namespace, or unreadable: no further look */
+	bool placed; /* its network namespace is ours */
 	uint32_t sockets; /* descriptors in dn_sockdiag.held that name it */
 	bool ever; /* some connection was or is its */
 	struct dn_traffic closed, live;
@@ -78,12 +90,13 @@ struct dn_holder {
 
 /* Why totals are lower bounds; said once, at the end, with the number. */
 struct dn_doubts {
-	uint64_t unknown;  /* closed connections that may have been ours */
-	uint64_t reset;    /* ours, closed with SO_LINGER 0 or disconnected: the kernel had cleared its counters */
-	uint64_t silent;   /* ours, ended without a last word */
+	uint64_t unknown; /* closed connections that may have been ours */
+	uint64_t reset; /* ours, closed with SO_LINGER 0 or disconnected: the kernel had cleared its
+			   counters */
+	uint64_t silent; /* ours, ended without a last word */
 	uint64_t last_fin; /* ours, of which it is not known if the last byte was the peer's FIN */
-	uint64_t lost;     /* events */
-	uint64_t late;     /* ours, that were there before and of which the past is not known */
+	uint64_t lost; /* events */
+	uint64_t late; /* ours, that were there before and of which the past is not known */
 };
 
 struct dn_sockdiag {
@@ -96,11 +109,12 @@ struct dn_sockdiag {
 
 	/* pace */
 	struct dn_source timer;
-	uint64_t quiet_ns;     /* time to the next look while nothing happens */
-	uint64_t refilled_ns;  /* when the budget was last filled */
-	int64_t budget_ns;     /* what may be spent; below 0 it must recover first */
+	uint64_t quiet_ns; /* time to the next look while nothing happens */
+	uint64_t refilled_ns; /* when the budget was last filled */
+	int64_t budget_ns; /* what may be spent; below 0 it must recover first */
 	uint64_t next_full_ns; /* a scan is due even when nothing was opened */
-	uint64_t retry_ns;     /* the same while there are sockets of which it is not known whose they are */
+	uint64_t retry_ns; /* the same while there are sockets of which it is not known whose they
+			      are */
 	uint64_t retry_step_ns;
 	uint64_t samples;
 	uint64_t round_cost_ns; /* of the round under way, then of the last one */
@@ -114,7 +128,7 @@ struct dn_sockdiag {
 
 	/* scanning */
 	char own_ns[64];
-	uint32_t round;  /* begun; 0: none yet */
+	uint32_t round; /* begun; 0: none yet */
 	uint32_t rounds; /* complete */
 	bool in_round;
 	bool fresh; /* processes were born or executed something: look at their namespace */
@@ -126,14 +140,18 @@ struct dn_sockdiag {
 	struct dn_connection *first;
 	struct dn_map seen; /* by cookie */
 	struct dn_map endings; /* by hash of both ends */
+	struct dn_map ports;
+	bool left; /* the tree held a socket for a while that was no connection: perhaps it listened
+		    */
 	struct dn_traffic closed;
 	struct dn_doubts doubts;
 	uint64_t ours_opened; /* connections of ours that were established since measuring began */
 	uint64_t theirs_closed; /* other destroyed sockets since then, whoever's they were */
 	uint32_t dumps;
 	unsigned undecided; /* sockets in the last dump that may be ours or not */
-	unsigned orphans;   /* those without a descriptor, which will never be known */
-	unsigned theirs_live; /* sockets in the last dump, opened since measuring began, that are not known to be ours */
+	unsigned orphans; /* those without a descriptor, which will never be known */
+	unsigned theirs_live; /* sockets in the last dump, opened since measuring began, that are
+				 not known to be ours */
 	bool baselined; /* all that was there before measuring began is in seen */
 	bool news; /* TCP descriptors that no dump has explained yet */
 	struct dn_traffic reported;
@@ -145,7 +163,8 @@ static inline struct dn_sockdiag *dn_sockdiag_of(struct dn_backend *backend)
 	return (struct dn_sockdiag *)(void *)backend;
 }
 
-static inline struct dn_holder *dn_holder_of(const struct dn_sockdiag *s, const struct dn_process *process)
+static inline struct dn_holder *dn_holder_of(
+	const struct dn_sockdiag *s, const struct dn_process *process)
 {
 	return process->backend[s->base.index];
 }
@@ -154,7 +173,8 @@ static inline struct dn_holder *dn_holder_of(const struct dn_sockdiag *s, const 
 void dn_sockdiag_doubt(struct dn_sockdiag *s, const char *reason);
 
 /* scan.c */
-/* Goes on with the round that is under way or begins one; true when it is complete. all: without regard to cost. */
+/* Goes on with the round that is under way or begins one; true when it is complete. all: without
+ * regard to cost. */
 bool dn_scan_round(struct dn_sockdiag *s, bool all);
 /* Namespaces of processes that are new or executed something. */
 void dn_scan_namespaces(struct dn_sockdiag *s);
@@ -176,10 +196,12 @@ void dn_account_processes(struct dn_sockdiag *s, struct dn_process *one);
 void dn_account_exited(struct dn_sockdiag *s, struct dn_process *process);
 void dn_account_finish(struct dn_sockdiag *s);
 /*
- * Payload that a destroyed socket received, by what is known of it alone. False: *ret_rx is the lower of two values
- * that are 1 apart. connection may be without a last sight (last.has_info false).
+ * Payload that a destroyed socket received, by what is known of it alone. False: *ret_rx is the
+ * lower of two values that are 1 apart. connection may be without a last sight (last.has_info
+ * false).
  */
-bool dn_account_received(const struct dn_connection *connection, const struct dn_tcp *tcp, uint64_t *ret_rx);
+bool dn_account_received(
+	const struct dn_connection *connection, const struct dn_tcp *tcp, uint64_t *ret_rx);
 /* The same by what the other end sent. 1: *ret_rx is right; 0: it can't tell. */
 int dn_account_received_by_peer(const struct dn_tcp *tcp, uint64_t peer_sent, uint64_t *ret_rx);
 /* Established before measuring began, beyond doubt. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fuzz harness: the texts of the machine's facts. The first byte chooses the parser, the rest is its text. */
+/* Fuzz harness: the texts of the machine's facts. The first byte chooses the parser, the rest is
+ * its text. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	switch (data[0] % 6) {
 	case 0:
 		for (size_t i = 0; i < sizeof(controllers) / sizeof(controllers[0]); i++) {
-			if (dn_cgroup_parse(text, controllers[i], &version, out, sizeof(out)) == 0 &&
+			if (dn_cgroup_parse(text, controllers[i], &version, out, sizeof(out)) ==
+					0 &&
 				(out[0] != '/' || (version != 1 && version != 2)))
 				abort();
 		}
@@ -41,7 +43,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 2:
 		if (dn_mount_parse(text, &mount) == 0 &&
-			dn_cgroup_below(mount.root, mount.point, &below) == 0 && strncmp(below, "../", 3) == 0)
+			dn_cgroup_below(mount.root, mount.point, &below) == 0 &&
+			strncmp(below, "../", 3) == 0)
 			abort();
 		break;
 	case 3:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fuzzes the reader of recorded streams: bytes in pieces of any size, both reports. The first byte picks the pieces; the result
- * must not depend on them.
+ * Fuzzes the reader of recorded streams: bytes in pieces of any size, both reports. The first byte
+ * picks the pieces; the result must not depend on them.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -12,7 +12,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static int read_pieces(const uint8_t *data, size_t size, size_t piece, bool lenient, struct dn_stats **ret)
+static int read_pieces(
+	const uint8_t *data, size_t size, size_t piece, bool lenient, struct dn_stats **ret)
 {
 	struct dn_why why = {0};
 	int r;

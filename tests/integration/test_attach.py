@@ -40,10 +40,11 @@ def test_threads_and_children_that_ran_before(denet, background, tier, nobody):
     value, quality = result.value("cpu.total_ns"), result.quality("cpu.total_ns")
     said = (value, truth, result.state("cpu.total_ns"))
     assert value <= truth["burned_ns"] * 1.02 + 10e6, said
-    if quality != "lower_bound":
+    if quality == "exact":
         assert value >= 0.99 * truth["burned_ns"], said
     else:
-        assert value >= 0.5 * truth["burned_ns"], said
+        # Read while they live: what is lost is at most what all CPUs did in the last interval.
+        assert value >= 0.99 * truth["burned_ns"] - 100e6 * os.cpu_count(), said
     assert truth["signals"] == 0, "the target was signalled"
     assert max(v for v in result.series("process.count") if v is not None) == 1 + len(children)
     threads = [v for v in result.series("process.threads") if v]
@@ -83,8 +84,20 @@ def test_control_c_ends_it_with_a_summary(denet, background):
     attached.send_signal(signal.SIGINT)
     result = denet.finish(attached, attached.out)
     assert result.rc == 0 and result.summary["ended_by"] == "signal"
-    assert len(result.stderr.splitlines()) > 3, "a summary for people"
     assert process.poll() is None
+    assert release(process)["signals"] == 0
+
+
+def test_control_c_ends_it_with_a_summary_for_people(denet, background):
+    """Without a stream there is nothing to see that it has begun: the interrupt is given until it ends."""
+    process, pid, _ = hold(denet, background)
+    attached = denet.popen([str(denet.program), "attach", str(pid)])
+    caught = lambda: int(re.search(r"SigCgt:\s*(\w+)", pathlib.Path(f"/proc/{attached.pid}/status").read_text()).group(1), 16) \
+        | int(re.search(r"SigBlk:\s*(\w+)", pathlib.Path(f"/proc/{attached.pid}/status").read_text()).group(1), 16)
+    wait_until(lambda: caught() >> (signal.SIGINT - 1) & 1)
+    attached.send_signal(signal.SIGINT)
+    result = denet.finish(attached)
+    assert result.rc == 0 and len(result.stderr.splitlines()) > 3
     assert release(process)["signals"] == 0
 
 
@@ -121,7 +134,8 @@ def test_two_at_once_agree(denet, background):
     results = [denet.finish(p, p.out) for p in (first, second)]
     for result in results:
         assert result.rc == 0
-        assert result.quality("cpu.total_ns") == "lower_bound" or result.value("cpu.total_ns") >= 0.99 * truth["burned_ns"]
+        assert result.quality("cpu.total_ns") != "exact" or result.value("cpu.total_ns") >= 0.99 * truth["burned_ns"]
+        assert result.value("cpu.total_ns") <= 1.02 * truth["burned_ns"] + 10e6
 
 
 def test_several_pids(denet, background):
@@ -131,7 +145,8 @@ def test_several_pids(denet, background):
     truth = release(a)["burned_ns"] + release(b)["burned_ns"]
     result = denet.finish(attached, attached.out)
     assert result.header["targets"] == [a_pid, b_pid] and result.header["pid"] is None
-    assert abs(result.value("cpu.total_ns") - truth) <= 0.02 * truth + 5e6, result.state("cpu.total_ns")
+    assert result.value("cpu.total_ns") <= 1.02 * truth + 5e6, result.state("cpu.total_ns")
+    assert result.quality("cpu.total_ns") == "lower_bound" or result.value("cpu.total_ns") >= 0.98 * truth - 5e6, result.state("cpu.total_ns")
 
 
 def named_hold(denet, background, name):

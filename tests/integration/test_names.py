@@ -79,7 +79,7 @@ def test_attach_to_it(denet, background, n):
     assert result.value("cpu.total_ns") >= 7e6 * 0.99
 
 
-@pytest.mark.parametrize("name", [b"new\nline", b"\x1b[31mred", b"\xff\xfe", b") R 1 1", b"\xe2\x80\xaebidi", b"quote\"back\\slash", b"tab\there", b"=cmd"])
+@pytest.mark.parametrize("name", [b"new\nline", b"\x1b[31mred", b"\xff\xfe", b") R 1 1", b"\xe2\x80\xaebidi", b"quote\"back\\slash", b"tab\there", b"=cmd"], ids=range(8))
 def test_paths_and_arguments(denet, name):
     """Executable, argument and current folder with such a name."""
     folder = os.path.join(os.fsencode(denet.folder), b"dir-" + name)

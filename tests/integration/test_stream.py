@@ -277,7 +277,10 @@ def test_stats_of_what_is_no_stream(denet, path, code):
     assert result.rc == code and result.stderr.startswith(b"denet: ")
 
 
-@pytest.mark.parametrize("line", [b"[" * 100000, b'{"kind":"sample",' + b'"a":' * 50000, b'{"a":1e999}', b"\0" * 1000, b'{"kind":"sample","seq":-1}', b"\xff\xfe", b"{" + b'"k":1,' * 100000 + b'"z":2}'])
+HOSTILE = [b"[" * 100000, b'{"kind":"sample",' + b'"a":' * 50000, b'{"a":1e999}', b"\0" * 1000, b'{"kind":"sample","seq":-1}', b"\xff\xfe", b"{" + b'"k":1,' * 100000 + b'"z":2}']
+
+
+@pytest.mark.parametrize("line", HOSTILE, ids=range(len(HOSTILE)))
 def test_stats_of_hostile_lines(denet, line):
     path = pathlib.Path(denet.path("hostile.jsonl"))
     assert denet.call("run", "-q", "-o", str(path), "--", "true").rc == 0

@@ -82,7 +82,7 @@ def test_stop_and_resume_by_the_shell(denet, launch):
         shell = terminal.pid
         wait_until(lambda: all(state_of(child) == "T" for child in children(shell)))
         for child in children(shell):
-            assert all(state_of(grandchild) == "T" for grandchild in children(child))
+            wait_until(lambda: all(state_of(grandchild) == "T" for grandchild in children(child)))
         terminal.send("fg\n")
         terminal.expect("\n")
         wait_until(lambda: terminal.foreground() != shell)
@@ -143,8 +143,10 @@ def test_job_control_inside(denet, launch):
     """denet run -- bash -i: jobs, ^Z, fg and bg of the inner shell."""
     with Terminal([*launch, "bash", "--norc", "-i"], env={"PS1": "INNER "}) as terminal:
         assert b"no job control" not in terminal.expect("INNER ")
+        shell = terminal.foreground()
         terminal.send("cat\n")
         terminal.expect("cat\r\n")
+        wait_until(lambda: terminal.foreground() != shell)
         terminal.send("echoed\n")
         terminal.expect("echoed\r\nechoed")
         terminal.send(b"\x1a")
@@ -155,6 +157,7 @@ def test_job_control_inside(denet, launch):
         terminal.expect("INNER ")
         terminal.send("fg\n")
         terminal.expect("cat\r\n")
+        wait_until(lambda: terminal.foreground() != shell)
         terminal.send("again\n")
         terminal.expect("again\r\nagain")
         terminal.send(b"\x03")

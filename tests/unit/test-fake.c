@@ -27,7 +27,8 @@ static enum dn_quality degraded_quality;
 static char degraded_reason[64];
 static uint64_t n_lost;
 
-static void on_degrade(struct dn_core *core, unsigned metric, enum dn_quality quality, const char *reason)
+static void on_degrade(
+	struct dn_core *core, unsigned metric, enum dn_quality quality, const char *reason)
 {
 	n_degraded++;
 	degraded_metric = metric;
@@ -139,7 +140,8 @@ static void without_a_script_every_metric_has_a_value_of_its_own(void **state)
 	assert_int_equal(tick(rig, 7), 0);
 	for (unsigned id = 0; id < DN_M_STATIC_N; id++) {
 		const struct dn_metric_info *info = dn_metric_info(id);
-		bool from_table = id == DN_M_process_count || id == DN_M_process_started || id == DN_M_process_exited;
+		bool from_table = id == DN_M_process_count || id == DN_M_process_started ||
+				  id == DN_M_process_exited;
 
 		if (info->flags & DN_FLAG_DERIVED) {
 			assert_int_equal(rig->probe.offer[id].fact, DN_FACT_UNTRIED);
@@ -162,7 +164,8 @@ static void without_a_script_every_metric_has_a_value_of_its_own(void **state)
 	}
 	assert_int_equal(rig->frame.value[DN_M_cpu_total_ns].u64, 7 * 101);
 	assert_int_equal(
-		dn_tree_find(rig->core.tree, TARGET)->value[dn_process_slot(DN_M_cpu_total_ns)].u64, 7 * 101);
+		dn_tree_find(rig->core.tree, TARGET)->value[dn_process_slot(DN_M_cpu_total_ns)].u64,
+		7 * 101);
 }
 
 static void a_script_offers_and_refuses(void **state)
@@ -170,12 +173,13 @@ static void a_script_offers_and_refuses(void **state)
 	struct rig *rig = *state;
 
 	dn_metric_set_del(&rig->env.wanted, DN_M_io_read_bytes);
-	assert_int_equal(probe(rig, "# a comment\n"
-				    "offer cpu.total_ns exact \"fake \\x41\\\"\\\\ source\"\n"
-				    "\toffer memory.rss_bytes sampled statm \"at moments\" # only\r\n"
-				    "refuse hw.cycles unsupported \"no PMU\" \"buy one\"\n"
-				    "refuse hw.instructions denied \"not for us\"\n"
-				    "offer io.read_bytes exact io"),
+	assert_int_equal(
+		probe(rig, "# a comment\n"
+			   "offer cpu.total_ns exact \"fake \\x41\\\"\\\\ source\"\n"
+			   "\toffer memory.rss_bytes sampled statm \"at moments\" # only\r\n"
+			   "refuse hw.cycles unsupported \"no PMU\" \"buy one\"\n"
+			   "refuse hw.instructions denied \"not for us\"\n"
+			   "offer io.read_bytes exact io"),
 		0);
 	assert_int_equal(rig->probe.fact, DN_FACT_OK);
 	assert_int_equal(rig->probe.offer[DN_M_cpu_total_ns].fact, DN_FACT_OK);
@@ -195,7 +199,8 @@ static void a_refused_backend_refuses_what_it_does_not_offer(void **state)
 {
 	struct rig *rig = *state;
 
-	assert_int_equal(probe(rig, "offer cpu.user_ns sampled x y\nprobe denied \"no\" \"ask\"\n"), 0);
+	assert_int_equal(
+		probe(rig, "offer cpu.user_ns sampled x y\nprobe denied \"no\" \"ask\"\n"), 0);
 	assert_int_equal(rig->probe.fact, DN_FACT_DENIED);
 	assert_string_equal(rig->probe.hint, "ask");
 	assert_int_equal(rig->probe.offer[DN_M_cpu_user_ns].fact, DN_FACT_OK);
@@ -209,7 +214,8 @@ static void ticks_have_their_values_and_the_last_one_stays(void **state)
 
 	assert_int_equal(probe(rig, "offer cpu.total_ns exact x\noffer hw.running_ratio exact x\n"
 				    "sample 1 cpu.total_ns=1009\n"
-				    "sample 3 cpu.total_ns=18446744073709551615 hw.running_ratio=0.25 memory.rss_bytes=4096\n"),
+				    "sample 3 cpu.total_ns=18446744073709551615 "
+				    "hw.running_ratio=0.25 memory.rss_bytes=4096\n"),
 		0);
 	assert_int_equal(open_all(rig), 0);
 	assert_int_equal(tick(rig, 1), 0);
@@ -231,7 +237,8 @@ static void failures_come_when_they_are_written(void **state)
 	struct rig *rig = *state;
 
 	assert_int_equal(probe(rig, "offer io.read_bytes exact x\nsample 1 io.read_bytes=3\n"
-				    "degrade 2 io.read_bytes lower_bound \"lost it\"\nlost 2 17\nsample-error 3 EIO\n"),
+				    "degrade 2 io.read_bytes lower_bound \"lost it\"\nlost 2 "
+				    "17\nsample-error 3 EIO\n"),
 		0);
 	assert_int_equal(open_all(rig), 0);
 	assert_int_equal(tick(rig, 1), 0);
@@ -260,9 +267,12 @@ static void processes_live_and_die(void **state)
 	struct rig *rig = *state;
 	struct dn_process *child;
 
-	assert_int_equal(probe(rig, "offer process.started exact x\noffer cpu.total_ns exact x\n"
-				    "fork 1 99991 root \"a\\nb\"\nfork 2 99989 99991 sub\nexec 2 99991 other\n"
-				    "process 2 99991 cpu.total_ns=31\nprocess 2 root cpu.total_ns=37\nexit 3 99989\n"),
+	assert_int_equal(
+		probe(rig,
+			"offer process.started exact x\noffer cpu.total_ns exact x\n"
+			"fork 1 99991 root \"a\\nb\"\nfork 2 99989 99991 sub\nexec 2 99991 other\n"
+			"process 2 99991 cpu.total_ns=31\nprocess 2 root cpu.total_ns=37\nexit 3 "
+			"99989\n"),
 		0);
 	assert_int_equal(open_all(rig), 0);
 	assert_int_equal(tick(rig, 1), 0);
@@ -276,7 +286,8 @@ static void processes_live_and_die(void **state)
 	assert_int_equal(dn_tree_find(rig->core.tree, 99989)->ppid, 99991);
 	assert_int_equal(child->value[dn_process_slot(DN_M_cpu_total_ns)].u64, 31);
 	assert_int_equal(
-		dn_tree_find(rig->core.tree, TARGET)->value[dn_process_slot(DN_M_cpu_total_ns)].u64, 37);
+		dn_tree_find(rig->core.tree, TARGET)->value[dn_process_slot(DN_M_cpu_total_ns)].u64,
+		37);
 	assert_int_equal(dn_tree_started(rig->core.tree), 3);
 	assert_int_equal(tick(rig, 3), 0);
 	assert_null(dn_tree_find(rig->core.tree, 99989));
@@ -355,9 +366,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			without_a_script_every_metric_has_a_value_of_its_own, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_script_offers_and_refuses, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_refused_backend_refuses_what_it_does_not_offer, setup, teardown),
-		cmocka_unit_test_setup_teardown(ticks_have_their_values_and_the_last_one_stays, setup, teardown),
-		cmocka_unit_test_setup_teardown(failures_come_when_they_are_written, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_refused_backend_refuses_what_it_does_not_offer, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			ticks_have_their_values_and_the_last_one_stays, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			failures_come_when_they_are_written, setup, teardown),
 		cmocka_unit_test_setup_teardown(open_fails_as_written, setup, teardown),
 		cmocka_unit_test_setup_teardown(processes_live_and_die, setup, teardown),
 		cmocka_unit_test(a_bad_script_names_its_line),

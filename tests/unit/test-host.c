@@ -106,14 +106,18 @@ static void cpu_models_of_many_architectures(void **state)
 {
 	char model[64];
 
-	dn_machine_parse_cpuinfo("processor\t: 0\nmodel name\t: AMD EPYC 7B13  \nflags\t: fpu\n", model, sizeof(model));
+	dn_machine_parse_cpuinfo("processor\t: 0\nmodel name\t: AMD EPYC 7B13  \nflags\t: fpu\n",
+		model, sizeof(model));
 	assert_string_equal(model, "AMD EPYC 7B13");
 	dn_machine_parse_cpuinfo(
-		"processor\t: 0\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd0c\n", model, sizeof(model));
+		"processor\t: 0\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd0c\n",
+		model, sizeof(model));
 	assert_string_equal(model, "ARM Neoverse-N1");
-	dn_machine_parse_cpuinfo("CPU implementer\t: 0x7f\nCPU part\t: 0xfff\n", model, sizeof(model));
+	dn_machine_parse_cpuinfo(
+		"CPU implementer\t: 0x7f\nCPU part\t: 0xfff\n", model, sizeof(model));
 	assert_string_equal(model, "implementer 0x7f part 0xfff");
-	dn_machine_parse_cpuinfo("processor\t: 0\ncpu\t\t: POWER9, altivec supported\n", model, sizeof(model));
+	dn_machine_parse_cpuinfo(
+		"processor\t: 0\ncpu\t\t: POWER9, altivec supported\n", model, sizeof(model));
 	assert_string_equal(model, "POWER9, altivec supported");
 	/* Nothing is said of what is empty, cut or too long. */
 	dn_machine_parse_cpuinfo("model name\t: \n", model, sizeof(model));
@@ -128,7 +132,8 @@ static void cpu_models_of_many_architectures(void **state)
 
 static void cgroup_text_of_both_versions(void **state)
 {
-	static const char hybrid[] = "9:name=systemd:/s\n5:cpu,cpuacct:/c:with:colons\n4:memory:/m\n1:name=other:/x\n0::/u\n";
+	static const char hybrid[] = "9:name=systemd:/s\n5:cpu,cpuacct:/c:with:colons\n4:memory:/"
+				     "m\n1:name=other:/x\n0::/u\n";
 	static const char pure[] = "0::/user.slice/a b\n";
 	static const char some[] = "3:pids:/p\n1:name=systemd:/s\n0::/u\n";
 	char path[64];
@@ -151,7 +156,9 @@ static void cgroup_text_of_both_versions(void **state)
 	assert_int_equal(version, 2);
 	assert_string_equal(path, "/u");
 	assert_int_equal(dn_cgroup_parse("", NULL, &version, path, sizeof(path)), -ENOENT);
-	assert_int_equal(dn_cgroup_parse("0:\n:::\n0::relative\n", NULL, &version, path, sizeof(path)), -ENOENT);
+	assert_int_equal(
+		dn_cgroup_parse("0:\n:::\n0::relative\n", NULL, &version, path, sizeof(path)),
+		-ENOENT);
 	assert_int_equal(dn_cgroup_parse("0::/1234567", NULL, &version, path, 8), -ENAMETOOLONG);
 	assert_int_equal(dn_cgroup_parse("0::/123456", NULL, &version, path, 8), 0);
 }
@@ -194,7 +201,8 @@ static void a_cgroup_outside_of_the_mount_is_not_found_in_it(void **state)
 static void mount_lines(void **state)
 {
 	struct dn_mount mount;
-	char good[] = "31 23 0:28 /a\\040b /sys/fs/c\\012\\134g rw,relatime shared:7 master:1 - cgroup cg\\040roup rw,cpu,cpuacct";
+	char good[] = "31 23 0:28 /a\\040b /sys/fs/c\\012\\134g rw,relatime shared:7 master:1 - "
+		      "cgroup cg\\040roup rw,cpu,cpuacct";
 	char no_optional[] = "31 23 0:28 / /m rw - cgroup2  rw";
 	char odd[] = "1 2 3 /\\999\\000\\04 /m rw - tmpfs none rw";
 	char torn[] = "31 23 0:28 / /m rw,relatime shared:7";
@@ -261,7 +269,8 @@ static void an_empty_machine_is_unknown_not_zero(void **state)
 	assert_int_equal(machine.numa_nodes, -1);
 	assert_int_equal(machine.smt, -1);
 	assert_int_equal(machine.cgroup.version, 0);
-	assert_false(machine.cgroup.has_memory_max || machine.cgroup.has_cpu_quota || machine.cgroup.has_pids_max);
+	assert_false(machine.cgroup.has_memory_max || machine.cgroup.has_cpu_quota ||
+		     machine.cgroup.has_pids_max);
 	assert_int_equal(machine.perf_event_paranoid, INT_MIN);
 	assert_int_equal(machine.unprivileged_bpf_disabled, -1);
 	assert_int_equal(machine.seccomp, -1);
@@ -282,9 +291,11 @@ static void put_common(struct fixture *fixture)
 	put(fixture, "proc/sys/kernel/yama/ptrace_scope", "1\n");
 	put(fixture, "proc/meminfo", "MemTotal:       16330001 kB\nMemFree: 1 kB\n");
 	put(fixture, "proc/cpuinfo",
-		"processor\t: 0\nmodel name\t: Test CPU 13\nflags\t\t: fpu hypervisor sse\nbugs\t: x\n\nprocessor\t: 1\n");
+		"processor\t: 0\nmodel name\t: Test CPU 13\nflags\t\t: fpu hypervisor sse\nbugs\t: "
+		"x\n\nprocessor\t: 1\n");
 	put(fixture, "proc/self/status",
-		"Name:\tdenet\nUid:\t1009\t1013\t1009\t1009\nNoNewPrivs:\t1\nSeccomp:\t2\nCapEff:\t000000c000080000\n"
+		"Name:\tdenet\nUid:\t1009\t1013\t1009\t1009\nNoNewPrivs:\t1\nSeccomp:\t2\nCapEff:"
+		"\t000000c000080000\n"
 		"Cpus_allowed_list:\t0-2,7\n");
 	put(fixture, "sys/devices/system/cpu/online", "0-6\n");
 	put(fixture, "sys/devices/system/node/online", "0-2\n");
@@ -306,7 +317,8 @@ static void a_recorded_v2_machine(void **state)
 	put_common(fixture);
 	put(fixture, "proc/self/cgroup", "0::/work.slice/job 7\n");
 	put(fixture, "proc/self/mountinfo",
-		"20 1 0:5 / /proc rw - proc proc rw\n30 1 0:7 / /sys/fs/cg\\040roup rw shared:3 - cgroup2 cgroup2 rw\n");
+		"20 1 0:5 / /proc rw - proc proc rw\n30 1 0:7 / /sys/fs/cg\\040roup rw shared:3 - "
+		"cgroup2 cgroup2 rw\n");
 	put(fixture, "sys/fs/cg roup/cgroup.controllers", "cpu memory\n");
 	put(fixture, "sys/fs/cg roup/work.slice/memory.max", "104857601\n");
 	put(fixture, "sys/fs/cg roup/work.slice/job 7/memory.max", "max\n");
@@ -362,7 +374,9 @@ static void a_recorded_v1_container(void **state)
 	put(fixture, "sys/devices/system/cpu/cpufreq/policy5/scaling_governor", "powersave\n");
 	put(fixture, "sys/class/dmi/id/sys_vendor", "QEMU\n");
 	put(fixture, "sys/class/dmi/id/product_name", "Standard PC\n");
-	put(fixture, "proc/self/cgroup", "6:pids:/docker/c0ffee\n5:cpu,cpuacct:/docker/c0ffee\n4:memory:/docker/c0ffee/sub\n");
+	put(fixture, "proc/self/cgroup",
+		"6:pids:/docker/c0ffee\n5:cpu,cpuacct:/docker/c0ffee\n4:memory:/docker/c0ffee/"
+		"sub\n");
 	put(fixture, "proc/self/mountinfo",
 		"30 1 0:7 /docker/c0ffee /cg/memory ro - cgroup cgroup rw,memory\n"
 		"31 1 0:8 /docker/other /cg/wrong ro - cgroup cgroup rw,cpu,cpuacct\n"
@@ -413,7 +427,8 @@ static void containers_are_known_by_what_engines_mount(void **state)
 	dn_machine_read(fixture->proc_fd, fixture->sys_fd, &machine);
 	assert_string_equal(machine.container, "kubernetes");
 	put(fixture, "proc/self/mountinfo",
-		"40 1 8:1 /var/lib/docker/containers/1/hostname /elsewhere rw - ext4 /dev/sda rw\n");
+		"40 1 8:1 /var/lib/docker/containers/1/hostname /elsewhere rw - ext4 /dev/sda "
+		"rw\n");
 	dn_machine_read(fixture->proc_fd, fixture->sys_fd, &machine);
 	assert_string_equal(machine.container, "");
 	put(fixture, "proc/self/cgroup", "0::/docker/buildkit/7\n");
@@ -455,10 +470,12 @@ int main(void)
 		cmocka_unit_test(mount_lines),
 		cmocka_unit_test(brackets_choose_a_word),
 		cmocka_unit_test(capability_names),
-		cmocka_unit_test_setup_teardown(an_empty_machine_is_unknown_not_zero, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			an_empty_machine_is_unknown_not_zero, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_recorded_v2_machine, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_recorded_v1_container, setup, teardown),
-		cmocka_unit_test_setup_teardown(containers_are_known_by_what_engines_mount, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			containers_are_known_by_what_engines_mount, setup, teardown),
 		cmocka_unit_test(this_machine_agrees_with_the_system_calls),
 	};
 
