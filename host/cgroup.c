@@ -21,9 +21,9 @@
 /* A controller's hierarchy as one process sees it. */
 struct hierarchy {
 	const char *controller; /* NULL: the unified one */
-	char path[CGROUP_PATH_MAX];
 	bool known; /* path is set */
 	int fd; /* mount point; -1 until found */
+	char path[CGROUP_PATH_MAX];
 	char below[CGROUP_PATH_MAX]; /* the cgroup, relative to fd; "" for the mount point itself */
 };
 
@@ -235,26 +235,30 @@ static int find_hierarchies(
 	return 0;
 }
 
-int dn_cgroup_open(int proc_fd, pid_t pid, const char *controller, int *ret_version)
+void dn_cgroup_open(int proc_fd, pid_t pid, const char *const *controllers, unsigned n, int *ret_fds)
 {
-	struct hierarchy h = {.controller = controller, .fd = -1};
+	struct hierarchy *h = calloc(n, sizeof(*h));
 	char text[8192];
-	int r = find_hierarchies(proc_fd, pid, &h, 1, text, sizeof(text));
-	int fd;
+	int r = -ENOMEM;
 
-	if (r < 0)
-		return r;
-	if (h.fd < 0)
-		return -ENOENT;
-	if (!h.below[0]) {
-		*ret_version = controller ? 1 : 2;
-		return h.fd;
+	if (h) {
+		for (unsigned i = 0; i < n; i++)
+			h[i].controller = controllers[i], h[i].fd = -1;
+		r = find_hierarchies(proc_fd, pid, h, n, text, sizeof(text));
 	}
-	fd = dn_open_at(h.fd, h.below, O_RDONLY | O_DIRECTORY);
-	close(h.fd);
-	if (fd >= 0)
-		*ret_version = controller ? 1 : 2;
-	return fd;
+	for (unsigned i = 0; i < n; i++) {
+		if (r < 0)
+			ret_fds[i] = r;
+		else if (h[i].fd < 0)
+			ret_fds[i] = -ENOENT;
+		else if (!h[i].below[0])
+			ret_fds[i] = dn_steal_fd(&h[i].fd);
+		else
+			ret_fds[i] = dn_open_at(h[i].fd, h[i].below, O_RDONLY | O_DIRECTORY);
+		if (h)
+			dn_closep(&h[i].fd);
+	}
+	free(h);
 }
 
 /* One limit on its way up. */

@@ -4,13 +4,14 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include <denet/fs.h>
+#include <denet/machine.h>
 
 #include "commands.h"
 #include "stats-report.h"
+#include "terminal.h"
 
 static void freep(struct dn_stats **stats)
 {
@@ -95,25 +96,6 @@ static int read_all(int fd, const char *name, struct dn_stats *stats)
 	return r;
 }
 
-static bool want_color(enum dn_color color)
-{
-	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
-
-	if (color != DN_COLOR_AUTO)
-		return color == DN_COLOR_ALWAYS;
-	return isatty(STDOUT_FILENO) && !(no_color && *no_color) &&
-	       !(term && strcmp(term, "dumb") == 0);
-}
-
-static unsigned terminal_columns(void)
-{
-	struct winsize size;
-
-	if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0)
-		return 0;
-	return size.ws_col;
-}
-
 int dn_cmd_stats(const struct dn_options *options)
 {
 	dn_cleanup(freep) struct dn_stats *stats = NULL;
@@ -127,7 +109,11 @@ int dn_cmd_stats(const struct dn_options *options)
 		return DN_EXIT_ERROR;
 	}
 	fd = open_input(options->file, name);
-	if (fd < 0 || read_all(fd, name, stats) < 0)
+	if (fd < 0)
+		return DN_EXIT_ERROR;
+	/* From here on the bytes of a file that anybody may have written are parsed. */
+	dn_privileges_drop();
+	if (read_all(fd, name, stats) < 0)
 		return DN_EXIT_ERROR;
 	if (stats->torn)
 		dn_warn("%s: the last line, line %llu at byte %llu, is cut off and ignored", name,
@@ -140,6 +126,7 @@ int dn_cmd_stats(const struct dn_options *options)
 			dn_error("%s", strerror(-r));
 		return r < 0 ? DN_EXIT_ERROR : 0;
 	}
-	dn_stats_print_text(stats, name, want_color(options->color), terminal_columns(), stdout);
+	dn_stats_print_text(stats, name, dn_terminal_color(STDOUT_FILENO, options->color),
+		dn_terminal_columns(STDOUT_FILENO), stdout);
 	return 0;
 }

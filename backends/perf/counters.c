@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Counting events. An event is opened on every task with inherit, so that it counts all that the task starts; the
- * groups are pairs whose ratio is meant. Larger groups would be read more coherently, but a group that needs more
- * counters than the PMU has free at run time (a watchdog or another user holds one) never counts at all, which opening
- * does not tell.
+ * Counting events. An event is opened on every task with inherit, so that it counts all that the
+ * task starts; the groups are pairs whose ratio is meant. Larger groups would be read more
+ * coherently, but a group that needs more counters than the PMU has free at run time (a watchdog or
+ * another user holds one) never counts at all, which opening does not tell.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -51,8 +51,9 @@ struct dn_perf_sum dn_perf_combine(const struct dn_perf_slot *const *slot, unsig
 		return sum;
 	}
 	/*
-	 * Each PMU is enabled all the time and runs only while the task is on a CPU of its kind. Together they have run all
-	 * the time unless they were multiplexed too; a thousandth is the price of moving between them.
+	 * Each PMU is enabled all the time and runs only while the task is on a CPU of its kind.
+	 * Together they have run all the time unless they were multiplexed too; a thousandth is the
+	 * price of moving between them.
 	 */
 	for (unsigned i = 0; i < n; i++) {
 		raw = dn_add_sat(raw, slot[i]->raw);
@@ -84,8 +85,8 @@ static int open_as(struct dn_perf_counters *counters, const struct dn_perf_spec 
 	struct perf_event_attr attr = spec->attr;
 
 	attr.size = sizeof(attr);
-	attr.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING |
-			   PERF_FORMAT_GROUP;
+	attr.read_format =
+		PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING | PERF_FORMAT_GROUP;
 	attr.inherit = 1;
 	attr.inherit_thread = counters->threads_only;
 	/* Members follow their leader. */
@@ -131,8 +132,8 @@ static int *member_fd(const struct dn_perf_group *group, size_t task, unsigned m
 	return &group->fd[task * DN_PERF_GROUP_MAX + member];
 }
 
-static void close_member(const struct dn_perf_counters *counters, struct dn_perf_group *group,
-	unsigned member)
+static void close_member(
+	const struct dn_perf_counters *counters, struct dn_perf_group *group, unsigned member)
 {
 	for (size_t i = 0; i < counters->tasks->n; i++) {
 		int *fd = member_fd(group, i, member);
@@ -236,8 +237,8 @@ bool dn_perf_counters_fit(
 	if (counters->tasks->n == 0 || n > DN_PERF_SLOTS_MAX)
 		return false;
 	while (n_open < n) {
-		int r = open_one(counters, &spec[n_open], counters->tasks->task[0].tid,
-			n_open ? fd[0] : -1);
+		int r = open_one(
+			counters, &spec[n_open], counters->tasks->task[0].tid, n_open ? fd[0] : -1);
 
 		if (r < 0)
 			break;
@@ -296,8 +297,8 @@ static void read_group(struct dn_perf_counters *counters, const struct dn_perf_g
 		int fd = *member_fd(group, i, 0);
 		ssize_t len = fd >= 0 ? read(fd, words, sizeof(words)) : -1;
 
-		if (len <= 0 || dn_perf_group_decode(words, (size_t)len / sizeof(words[0]), group->n,
-					value, &enabled, &running) < 0)
+		if (len <= 0 || dn_perf_group_decode(words, (size_t)len / sizeof(words[0]),
+					group->n, value, &enabled, &running) < 0)
 			continue;
 		for (unsigned m = 0; m < group->n; m++) {
 			struct dn_perf_slot *slot = &counters->slot[group->slot[m]];

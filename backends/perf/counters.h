@@ -9,15 +9,18 @@
 #define DN_PERF_SLOTS_MAX 96
 #define DN_PERF_GROUP_MAX 4
 
-/* Whether the kernel's share is counted: found by the first event that opens, then the same for all. */
+/* Whether the kernel's share is counted: found by the first event that opens, then the same for
+ * all. */
 enum dn_perf_view { DN_PERF_VIEW_UNKNOWN, DN_PERF_VIEW_ALL, DN_PERF_VIEW_USER };
 
 /* One event as wanted. */
 struct dn_perf_spec {
-	struct perf_event_attr attr; /* type, config*, exclude_*; the rest is made when it is opened */
-	unsigned metric;             /* the row that it is a part of */
-	int own_row;                 /* of several PMUs: the row of this one alone; else -1 */
-	int proof; /* the metric that must not be 0 once the tasks ran, or this one doesn't count either; -1 */
+	struct perf_event_attr
+		attr; /* type, config*, exclude_*; the rest is made when it is opened */
+	unsigned metric; /* the row that it is a part of */
+	int own_row; /* of several PMUs: the row of this one alone; else -1 */
+	int proof; /* the metric that must not be 0 once the tasks ran, or this one doesn't count
+		      either; -1 */
 	const char *pmu; /* of several PMUs: its name; else NULL */
 };
 
@@ -27,10 +30,10 @@ struct dn_perf_slot {
 	int error; /* 0 or why it isn't open */
 	unsigned group, member;
 	/* after dn_perf_counters_read(): sums over tasks */
-	uint64_t raw;    /* as counted */
+	uint64_t raw; /* as counted */
 	uint64_t scaled; /* extrapolated to the time enabled */
 	uint64_t enabled_ns, running_ns;
-	unsigned n_read;        /* tasks that had an answer */
+	unsigned n_read; /* tasks that had an answer */
 	unsigned n_unscheduled; /* of those, never on the PMU although enabled: nothing is known */
 };
 
@@ -58,8 +61,8 @@ struct dn_perf_counters {
 void dn_perf_counters_init(struct dn_perf_counters *counters, const struct dn_perf_tasks *tasks,
 	bool enable_on_exec, bool threads_only);
 /*
- * Opens n events that belong together, in one group as far as the PMU takes them, on every task. What doesn't open says
- * so in its slot's error. Returns the index of the first slot; -ENOSPC.
+ * Opens n events that belong together, in one group as far as the PMU takes them, on every task.
+ * What doesn't open says so in its slot's error. Returns the index of the first slot; -ENOSPC.
  */
 int dn_perf_counters_add(
 	struct dn_perf_counters *counters, const struct dn_perf_spec *spec, unsigned n);
@@ -80,11 +83,12 @@ void dn_perf_counters_close(struct dn_perf_counters *counters);
 struct dn_perf_sum {
 	uint64_t value;
 	uint64_t enabled_ns, running_ns;
-	bool known;   /* value may be reported */
-	bool scaled;  /* value is extrapolated */
+	bool known; /* value may be reported */
+	bool scaled; /* value is extrapolated */
 	bool partial; /* some tasks are not in it */
 };
-/* Several slots: the same event on the PMUs of different kinds of CPU, each running while the others do not. */
+/* Several slots: the same event on the PMUs of different kinds of CPU, each running while the
+ * others do not. */
 struct dn_perf_sum dn_perf_combine(const struct dn_perf_slot *const *slot, unsigned n);
 
 /* value * enabled / running, stopping at 2^64-1; value when running is 0. */

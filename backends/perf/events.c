@@ -22,7 +22,8 @@ static int add_row(const char *name)
 	dn_perf_names_metric(name, part, sizeof(part));
 	(void)snprintf(row, sizeof(row), "hw.event.%s", part);
 	(void)snprintf(help, sizeof(help), "Event %s", name);
-	return dn_metric_add(row, DN_KIND_COUNTER, DN_UNIT_COUNT, help, "perf, as --events names it");
+	return dn_metric_add(
+		row, DN_KIND_COUNTER, DN_UNIT_COUNT, help, "perf, as --events names it");
 }
 
 static int parse_one(struct dn_perf *perf, struct dn_probe *probe, const char *name)
@@ -40,7 +41,8 @@ static int parse_one(struct dn_perf *perf, struct dn_probe *probe, const char *n
 			"names are those of perf list and of libpfm4's showevtinfo");
 	case DN_PERF_NAME_NO_LIBRARY:
 		return nonsense(probe,
-			dn_probe_printf(probe, "event '%s': this denet was built without libpfm4", name),
+			dn_probe_printf(
+				probe, "event '%s': this denet was built without libpfm4", name),
 			"write rNNNN or PMU/EVENT/");
 	case DN_PERF_NAME_UNKNOWN:
 	default:
@@ -50,7 +52,8 @@ static int parse_one(struct dn_perf *perf, struct dn_probe *probe, const char *n
 	row = add_row(name);
 	if (row < 0 || perf->n_events == DN_PERF_EVENTS_MAX)
 		return nonsense(probe,
-			dn_probe_printf(probe, "event '%s': more than %d events", name, DN_PERF_EVENTS_MAX),
+			dn_probe_printf(
+				probe, "event '%s': more than %d events", name, DN_PERF_EVENTS_MAX),
 			NULL);
 	for (unsigned i = 0; i < perf->n_events; i++) {
 		if (perf->event[i].metric == (unsigned)row)
@@ -58,8 +61,8 @@ static int parse_one(struct dn_perf *perf, struct dn_probe *probe, const char *n
 	}
 	if (*text) {
 		dn_probe_refuse(probe, (unsigned)row, DN_FACT_UNSUPPORTED,
-			dn_probe_printf(probe, "the event belongs to %s, which this machine does not have",
-				text),
+			dn_probe_printf(probe,
+				"the event belongs to %s, which this machine does not have", text),
 			NULL);
 		return 0;
 	}
@@ -81,12 +84,14 @@ int dn_perf_events_parse(struct dn_perf *perf, struct dn_probe *probe)
 	}
 	if (r < 0)
 		return nonsense(probe,
-			dn_probe_printf(probe, "--events '%s': an empty or overlong name", perf->env->events),
+			dn_probe_printf(probe, "--events '%s': an empty or overlong name",
+				perf->env->events),
 			"separate the names by single commas");
 	return 0;
 }
 
-/* Software events and tracepoints open without the right to see the kernel and then count nothing, or a part. */
+/* Software events and tracepoints open without the right to see the kernel and then count nothing,
+ * or a part. */
 static bool kernel_only(const struct perf_event_attr *attr)
 {
 	if (attr->type == PERF_TYPE_TRACEPOINT)
@@ -105,16 +110,19 @@ static struct dn_perf_refusal refusal_of(
 	case -EOPNOTSUPP:
 	case -ENODEV:
 	case -ENXIO:
-		refusal.reason = dn_probe_printf(probe, "perf_event_open: %s, this machine has no PMU for it",
+		refusal.reason = dn_probe_printf(probe,
+			"perf_event_open: %s, this machine has no PMU for it",
 			strerrorname_np(-error) ?: "?");
 		refusal.hint = "run on bare metal or in a VM with a virtual PMU";
 		break;
 	case -EINVAL:
-		refusal.reason = "perf_event_open: EINVAL, the PMU does not count this event for single "
-				 "processes";
+		refusal.reason =
+			"perf_event_open: EINVAL, the PMU does not count this event for single "
+			"processes";
 		break;
 	default:
-		refusal = dn_perf_explain(probe, perf->env, dn_metric_info(spec->metric)->name, error);
+		refusal = dn_perf_explain(
+			probe, perf->env, dn_metric_info(spec->metric)->name, error);
 	}
 	return refusal;
 }
@@ -131,7 +139,8 @@ void dn_perf_events_probe(struct dn_perf *perf, struct dn_probe *probe)
 		if (error == 0 && user && kernel_only(&spec->attr)) {
 			dn_perf_counters_undo(&perf->counters, (unsigned)slot);
 			dn_probe_refuse(probe, spec->metric, DN_FACT_DENIED,
-				"perf counts user mode only without CAP_PERFMON; the kernel would answer 0 "
+				"perf counts user mode only without CAP_PERFMON; the kernel would "
+				"answer 0 "
 				"or a part",
 				dn_perf_hint_capability(probe, perf->env));
 		} else if (error == 0) {
@@ -139,7 +148,8 @@ void dn_perf_events_probe(struct dn_perf *perf, struct dn_probe *probe)
 			user = user && spec->attr.type != PERF_TYPE_SOFTWARE;
 			dn_probe_offer(probe, spec->metric, DN_QUALITY_EXACT,
 				user ? "perf event, user mode only" : "perf event",
-				user ? "the kernel's share is not counted without CAP_PERFMON" : NULL);
+				user ? "the kernel's share is not counted without CAP_PERFMON"
+				     : NULL);
 		} else {
 			refusal = refusal_of(perf, probe, spec, error);
 			dn_probe_refuse(

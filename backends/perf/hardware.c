@@ -19,7 +19,8 @@ struct hardware_row {
 	unsigned proof;
 };
 
-/* The first pairs are what everybody asks about; they are not multiplexed for the sake of those behind them. */
+/* The first pairs are what everybody asks about; they are not multiplexed for the sake of those
+ * behind them. */
 static const struct hardware_row rows[] = {
 	{DN_M_hw_cycles, PERF_TYPE_HARDWARE, PERF_COUNT_HW_CPU_CYCLES, 0, DN_M_hw_cycles},
 	{DN_M_hw_instructions, PERF_TYPE_HARDWARE, PERF_COUNT_HW_INSTRUCTIONS, 0,
@@ -32,8 +33,8 @@ static const struct hardware_row rows[] = {
 		DN_M_hw_cache_references},
 	{DN_M_hw_cache_misses, PERF_TYPE_HARDWARE, PERF_COUNT_HW_CACHE_MISSES, 2,
 		DN_M_hw_cache_references},
-	{DN_M_hw_stalled_cycles_frontend, PERF_TYPE_HARDWARE,
-		PERF_COUNT_HW_STALLED_CYCLES_FRONTEND, 3, DN_M_hw_stalled_cycles_frontend},
+	{DN_M_hw_stalled_cycles_frontend, PERF_TYPE_HARDWARE, PERF_COUNT_HW_STALLED_CYCLES_FRONTEND,
+		3, DN_M_hw_stalled_cycles_frontend},
 	{DN_M_hw_stalled_cycles_backend, PERF_TYPE_HARDWARE, PERF_COUNT_HW_STALLED_CYCLES_BACKEND,
 		3, DN_M_hw_stalled_cycles_backend},
 	{DN_M_hw_l1d_loads, PERF_TYPE_HW_CACHE, CACHE(L1D, ACCESS), 4, DN_M_hw_l1d_loads},
@@ -78,15 +79,17 @@ static struct dn_perf_spec spec_of(const struct hardware *hardware, unsigned row
 
 		spec.attr.config |= (uint64_t)hardware->pmu[pmu].type << PERF_PMU_TYPE_SHIFT;
 		spec.pmu = hardware->pmu[pmu].name;
-		(void)snprintf(name, sizeof(name), "hw.%s.%s", spec.pmu, strchr(info->name, '.') + 1);
+		(void)snprintf(
+			name, sizeof(name), "hw.%s.%s", spec.pmu, strchr(info->name, '.') + 1);
 		(void)snprintf(help, sizeof(help), "%s, on the CPUs of %s", info->help, spec.pmu);
-		spec.own_row = dn_metric_add(name, DN_KIND_COUNTER, DN_UNIT_COUNT, help, source_all);
+		spec.own_row =
+			dn_metric_add(name, DN_KIND_COUNTER, DN_UNIT_COUNT, help, source_all);
 	}
 	return spec;
 }
 
-static unsigned pair_specs(const struct hardware *hardware, unsigned pair, unsigned pmu,
-	struct dn_perf_spec *spec)
+static unsigned pair_specs(
+	const struct hardware *hardware, unsigned pair, unsigned pmu, struct dn_perf_spec *spec)
 {
 	unsigned n = 0;
 
@@ -101,7 +104,8 @@ static void refuse_rest(struct hardware *hardware, const struct dn_perf_refusal 
 {
 	for (unsigned row = 0; row < N_ROWS; row++) {
 		if (!hardware->known[row])
-			dn_perf_refuse(hardware->probe, hardware->perf->env, rows[row].metric, refusal);
+			dn_perf_refuse(
+				hardware->probe, hardware->perf->env, rows[row].metric, refusal);
 		hardware->known[row] = true;
 	}
 }
@@ -129,18 +133,18 @@ static void answer_row(struct hardware *hardware, unsigned row)
 		}
 		n_open++;
 		if (slot->spec.own_row >= 0)
-			dn_probe_offer(hardware->probe, (unsigned)slot->spec.own_row, DN_QUALITY_EXACT,
-				user ? source_user : source_all, reason);
+			dn_probe_offer(hardware->probe, (unsigned)slot->spec.own_row,
+				DN_QUALITY_EXACT, user ? source_user : source_all, reason);
 	}
 	if (n == 0 || hardware->known[row])
 		return;
 	hardware->known[row] = true;
 	if (n_open == 0) {
 		struct dn_perf_refusal refusal =
-			error == -ENOENT || error == -EOPNOTSUPP ?
-				(struct dn_perf_refusal){.fact = DN_FACT_UNSUPPORTED,
-					.reason = "this machine's PMU does not have the event"} :
-				dn_perf_explain(hardware->probe, env, source_all, error);
+			error == -ENOENT || error == -EOPNOTSUPP
+				? (struct dn_perf_refusal){.fact = DN_FACT_UNSUPPORTED,
+					  .reason = "this machine's PMU does not have the event"}
+				: dn_perf_explain(hardware->probe, env, source_all, error);
 
 		dn_perf_refuse(hardware->probe, env, rows[row].metric, &refusal);
 		return;
@@ -171,8 +175,9 @@ static bool error_is_absence(int error)
 }
 
 /*
- * The first pair decides whether there is a PMU at all: no driver lacks both cycles and instructions, and asking for
- * the other dozen would cost every start. Only then it is looked whether there are several PMUs.
+ * The first pair decides whether there is a PMU at all: no driver lacks both cycles and
+ * instructions, and asking for the other dozen would cost every start. Only then it is looked
+ * whether there are several PMUs.
  */
 static bool first_pair(struct hardware *hardware)
 {
@@ -214,7 +219,8 @@ static bool row_open(const struct hardware *hardware, unsigned row)
 	const struct dn_perf_counters *counters = &hardware->perf->counters;
 
 	for (unsigned i = 0; i < counters->n_slots; i++) {
-		if (counters->slot[i].spec.metric == rows[row].metric && counters->slot[i].error == 0)
+		if (counters->slot[i].spec.metric == rows[row].metric &&
+			counters->slot[i].error == 0)
 			return true;
 	}
 	return false;
@@ -243,15 +249,16 @@ static void try_extra_pair(struct hardware *hardware, unsigned pair)
 		open = open || hardware->perf->counters.slot[i].error == 0;
 	if (open && !all_fit(hardware)) {
 		static const struct dn_perf_refusal refusal = {.fact = DN_FACT_UNSUPPORTED,
-			.reason = "the PMU has too few counters to count it beside the basic events all "
+			.reason = "the PMU has too few counters to count it beside the basic "
+				  "events all "
 				  "the time",
 			.hint = "ask for it alone with --metrics"};
 
 		dn_perf_counters_undo(&hardware->perf->counters, first);
 		for (unsigned row = 0; row < N_ROWS; row++) {
 			if (rows[row].pair == pair) {
-				dn_perf_refuse(hardware->probe, hardware->perf->env, rows[row].metric,
-					&refusal);
+				dn_perf_refuse(hardware->probe, hardware->perf->env,
+					rows[row].metric, &refusal);
 				hardware->known[row] = true;
 			}
 		}

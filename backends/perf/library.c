@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libpfm4, apart from the rest because its headers and the kernel's declare the same names. It is only started when an
- * event is named: reading its tables takes longer than everything else at start.
+ * libpfm4, apart from the rest because its headers and the kernel's declare the same names. It is
+ * only started when an event is named: reading its tables takes longer than everything else at
+ * start.
  */
 #include <stdio.h>
 #include <string.h>
@@ -56,7 +57,8 @@ static void bare_name(const char *name, char *pmu, size_t pmu_size, char *out, s
 	out[strcspn(out, ":")] = '\0';
 }
 
-/* Looks through all tables, present or not. True when one has exactly this name, and then whose it is. */
+/* Looks through all tables, present or not. True when one has exactly this name, and then whose it
+ * is. */
 static bool search_tables(const char *name, struct near *near, char *owner, size_t size)
 {
 	char pmu_wanted[DN_PERF_NAME_MAX], wanted[DN_PERF_NAME_MAX];
@@ -85,7 +87,8 @@ static bool search_tables(const char *name, struct near *near, char *owner, size
 				char full[DN_PERF_NAME_MAX];
 
 				/* One of this machine is nearer than one of another machine. */
-				(void)snprintf(full, sizeof(full), pmu.is_present ? "%s%s" : "%s::%s",
+				(void)snprintf(full, sizeof(full),
+					pmu.is_present ? "%s%s" : "%s::%s",
 					pmu.is_present ? "" : pmu.name, event.name);
 				near_offer(near, full, distance * 2 + !pmu.is_present);
 			}
@@ -121,7 +124,8 @@ enum dn_perf_name_state dn_perf_library_encode(
 	if (search_tables(name, &near, text, size))
 		return DN_PERF_NAME_ELSEWHERE;
 	for (unsigned i = 0; i < near.n && len < size; i++)
-		len += (size_t)snprintf(text + len, size - len, "%s%s", i ? ", " : "", near.name[i]);
+		len += (size_t)snprintf(
+			text + len, size - len, "%s%s", i ? ", " : "", near.name[i]);
 	return DN_PERF_NAME_UNKNOWN;
 }
 

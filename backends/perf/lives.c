@@ -11,8 +11,9 @@
 
 enum state {
 	STATE_BEFORE_EXEC, /* the gated child: nothing counts yet */
-	STATE_RUNNABLE,    /* off the CPU, waiting for one, or not known to be on it */
-	STATE_UNKNOWN,     /* was there before us and not asleep: running, if its first record is a switch out */
+	STATE_RUNNABLE, /* off the CPU, waiting for one, or not known to be on it */
+	STATE_UNKNOWN, /* was there before us and not asleep: running, if its first record is a
+			  switch out */
 	STATE_RUNNING,
 	STATE_BLOCKED,
 };
@@ -32,10 +33,10 @@ struct process {
 	struct thread *first;
 	size_t n_threads;
 	uint64_t cpu_ns, blocked_ns; /* closed intervals */
-	bool announced;              /* by a FORK record, or from the start */
-	bool exec_unproven;          /* execed, and has mapped nothing since */
-	bool taken;                  /* its events are gone, it lives on */
-	bool doubted;                /* the last sweep found it gone */
+	bool announced; /* by a FORK record, or from the start */
+	bool exec_unproven; /* execed, and has mapped nothing since */
+	bool taken; /* its events are gone, it lives on */
+	bool doubted; /* the last sweep found it gone */
 };
 
 struct dn_perf_lives {
@@ -43,7 +44,8 @@ struct dn_perf_lives {
 	struct dn_pid_map threads, processes;
 	size_t n_taken;
 	uint64_t lost;
-	/* All blocked threads together: closed intervals, and for the open ones their number and sum of beginnings. */
+	/* All blocked threads together: closed intervals, and for the open ones their number and
+	 * sum of beginnings. */
 	uint64_t blocked_ns;
 	uint64_t n_blocked;
 	unsigned __int128 blocked_since_sum;
@@ -85,7 +87,8 @@ bool dn_perf_lives_has(const struct dn_perf_lives *lives, pid_t tid)
 }
 
 /* Ends the thread's interval and begins another. */
-static void enter(struct dn_perf_lives *lives, struct thread *thread, enum state state, uint64_t t_ns)
+static void enter(
+	struct dn_perf_lives *lives, struct thread *thread, enum state state, uint64_t t_ns)
 {
 	uint64_t length = dn_sub_sat(t_ns, thread->since_ns);
 
@@ -162,8 +165,9 @@ static void process_end(struct dn_perf_lives *lives, struct process *process, ui
 		thread_end(lives, process->first, t_ns);
 	if (process->taken)
 		lives->n_taken--;
-	life = (struct dn_perf_life){
-		.pid = process->node.pid, .cpu_ns = process->cpu_ns, .blocked_ns = process->blocked_ns};
+	life = (struct dn_perf_life){.pid = process->node.pid,
+		.cpu_ns = process->cpu_ns,
+		.blocked_ns = process->blocked_ns};
 	dn_pid_map_remove(&lives->processes, &process->node);
 	free(process);
 	lives->config.ops->exited(lives->config.arg, &life, t_ns);
@@ -187,16 +191,17 @@ int dn_perf_lives_add(struct dn_perf_lives *lives, pid_t pid, pid_t tid, bool bl
 	if (!thread)
 		return -ENOMEM;
 	enter(lives, thread,
-		waits_for_exec ? STATE_BEFORE_EXEC :
-		blocked	       ? STATE_BLOCKED :
-				 STATE_UNKNOWN,
+		waits_for_exec ? STATE_BEFORE_EXEC
+		: blocked      ? STATE_BLOCKED
+			       : STATE_UNKNOWN,
 		t_ns);
 	return 0;
 }
 
 /*
- * The thread that a record speaks of. Records of our own events come only from the tree, so a thread that nobody
- * announced is one whose birth was lost; in records of the whole machine it is a stranger.
+ * The thread that a record speaks of. Records of our own events come only from the tree, so a
+ * thread that nobody announced is one whose birth was lost; in records of the whole machine it is a
+ * stranger.
  */
 static struct thread *thread_of(struct dn_perf_lives *lives, const struct dn_perf_record *record)
 {
@@ -235,7 +240,8 @@ static void feed_fork(struct dn_perf_lives *lives, const struct dn_perf_record *
 		return;
 	process = process_find(lives, record->pid);
 	if (process && !process->announced) {
-		/* Clocks of two CPUs may differ a little: the child's first record came before its birth. */
+		/* Clocks of two CPUs may differ a little: the child's first record came before its
+		 * birth. */
 		process->announced = true;
 		return;
 	}
@@ -265,8 +271,9 @@ static void feed_exit(struct dn_perf_lives *lives, const struct dn_perf_record *
 	if (process->n_threads > 0)
 		return;
 	/*
-	 * An exec of a setuid or unreadable program takes the events away right after it is told, with the same record as an
-	 * end. What tells them apart at any later time: a program that runs was mapped after its exec.
+	 * An exec of a setuid or unreadable program takes the events away right after it is told,
+	 * with the same record as an end. What tells them apart at any later time: a program that
+	 * runs was mapped after its exec.
 	 */
 	if (process->exec_unproven) {
 		lives->config.ops->taken(lives->config.arg, process->node.pid);
@@ -293,11 +300,13 @@ static void feed_exec(struct dn_perf_lives *lives, const struct dn_perf_record *
 		return;
 	process = thread->process;
 	/*
-	 * An exec leaves one thread. When it was not the leader that called it, that thread takes the leader's number: the
-	 * leader's end was told under it, the caller's old number is never heard of again.
+	 * An exec leaves one thread. When it was not the leader that called it, that thread takes
+	 * the leader's number: the leader's end was told under it, the caller's old number is never
+	 * heard of again.
 	 */
 	while (process->first->next || process->first != thread) {
-		struct thread *other = process->first != thread ? process->first : process->first->next;
+		struct thread *other =
+			process->first != thread ? process->first : process->first->next;
 
 		thread_end(lives, other, record->t_ns);
 	}
@@ -321,7 +330,8 @@ static void feed_switch(struct dn_perf_lives *lives, const struct dn_perf_record
 	if (!record->out)
 		enter(lives, thread, STATE_RUNNING, record->t_ns);
 	else
-		enter(lives, thread, record->preempt ? STATE_RUNNABLE : STATE_BLOCKED, record->t_ns);
+		enter(lives, thread, record->preempt ? STATE_RUNNABLE : STATE_BLOCKED,
+			record->t_ns);
 }
 
 void dn_perf_lives_feed(struct dn_perf_lives *lives, const struct dn_perf_record *record)
@@ -375,7 +385,8 @@ void dn_perf_lives_sweep(struct dn_perf_lives *lives, bool all, uint64_t now_ns)
 			if (lives->config.ops->survives(lives->config.arg, n->pid, now_ns))
 				process->doubted = false;
 			else if (!process->doubted && !process->taken)
-				process->doubted = true; /* its last records may still be in the ring */
+				process->doubted =
+					true; /* its last records may still be in the ring */
 			else
 				process_end(lives, process, now_ns);
 		}
@@ -385,7 +396,8 @@ void dn_perf_lives_sweep(struct dn_perf_lives *lives, bool all, uint64_t now_ns)
 uint64_t dn_perf_lives_blocked(const struct dn_perf_lives *lives, uint64_t now_ns)
 {
 	unsigned __int128 ends = (unsigned __int128)lives->n_blocked * now_ns;
-	unsigned __int128 open = ends > lives->blocked_since_sum ? ends - lives->blocked_since_sum : 0;
+	unsigned __int128 open =
+		ends > lives->blocked_since_sum ? ends - lives->blocked_since_sum : 0;
 
 	return dn_add_sat(lives->blocked_ns, open > UINT64_MAX ? UINT64_MAX : (uint64_t)open);
 }

@@ -57,7 +57,8 @@ unsigned dn_perf_names_distance(const char *a, const char *b, unsigned limit)
 		row[0] = (unsigned)k;
 		best = row[0];
 		for (size_t i = 1; i <= n; i++) {
-			bool same = tolower((unsigned char)a[i - 1]) == tolower((unsigned char)b[k - 1]);
+			bool same = tolower((unsigned char)a[i - 1]) ==
+				    tolower((unsigned char)b[k - 1]);
 			unsigned least = diagonal + !same;
 
 			if (row[i] + 1 < least)
@@ -85,8 +86,7 @@ static bool parse_raw(const char *name, uint64_t *ret)
 		name[1 + strspn(name + 1, "0123456789abcdefABCDEF")])
 		return false;
 	for (const char *p = name + 1; *p; p++)
-		value = value << 4 |
-			(unsigned)(*p <= '9' ? *p - '0' : (*p | 0x20) - 'a' + 10);
+		value = value << 4 | (unsigned)(*p <= '9' ? *p - '0' : (*p | 0x20) - 'a' + 10);
 	*ret = value;
 	return true;
 }

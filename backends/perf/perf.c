@@ -9,7 +9,8 @@
 
 #include "perf.h"
 
-/* Attaching starts over when threads come while it goes on: more often than this only a storm of them needs. */
+/* Attaching starts over when threads come while it goes on: more often than this only a storm of
+ * them needs. */
 #define ATTACH_TRIES 5
 
 static const unsigned sideband_metrics[] = {
@@ -109,8 +110,8 @@ static int find_tasks(const struct dn_env *env, struct dn_perf_tasks *ret)
 	int r = 0;
 
 	if (env->attach)
-		return dn_perf_tasks_walk(env->proc_fd, env->targets, env->n_targets,
-			!env->no_children, false, ret);
+		return dn_perf_tasks_walk(
+			env->proc_fd, env->targets, env->n_targets, !env->no_children, false, ret);
 	for (unsigned i = 0; i < env->n_targets && r >= 0; i++)
 		r = dn_perf_tasks_add(&tasks, env->targets[i], env->targets[i], 0);
 	/* Nobody to measure: what works is tried on ourselves. */
@@ -135,9 +136,9 @@ static void open_events(struct dn_perf *perf, struct dn_probe *probe)
 }
 
 /*
- * Opens everything on every thread of the targets. Events are inherited by what a thread starts after its own were
- * opened, so that a thread that appears meanwhile may have them already or not, and nobody can tell: opening them again
- * would count twice. Then all is closed and begun anew.
+ * Opens everything on every thread of the targets. Events are inherited by what a thread starts
+ * after its own were opened, so that a thread that appears meanwhile may have them already or not,
+ * and nobody can tell: opening them again would count twice. Then all is closed and begun anew.
  */
 static int open_until_stable(struct dn_perf *perf, struct dn_probe *probe)
 {
@@ -326,7 +327,8 @@ static int perf_open(
 				"threads came and went while their events were opened");
 		if (perf->tasks.blind)
 			degrade_all(perf, DN_QUALITY_LOWER_BOUND,
-				"this kernel does not list children: those that ran before are not counted");
+				"this kernel does not list children: those that ran before are not "
+				"counted");
 	} else {
 		perf->baseline_cpu_ns = clocks_of_targets(perf->env);
 	}
@@ -347,6 +349,11 @@ static void sample_sideband(struct dn_perf *perf, struct dn_frame *frame)
 
 	dn_perf_sideband_drain(&perf->sideband);
 	lost = dn_perf_sideband_lost(&perf->sideband, frame->final);
+	if (frame->final) {
+		/* Losses that only the end shows leave processes behind whose end was lost. */
+		perf->sideband.sweep_ns = 0;
+		dn_perf_sideband_drain(&perf->sideband);
+	}
 	if (lost > 0) {
 		perf->core->lost(perf->core, "perf sideband", lost);
 		degrade_sideband(perf, "records of forks, exits or switches were lost");
@@ -379,8 +386,8 @@ static uint64_t timeval_ns(const struct timeval *tv)
 }
 
 /*
- * Without the sideband nobody says that an exec lost the counters. But what was reaped says how much CPU it used, and
- * that can't be more than the whole tree did.
+ * Without the sideband nobody says that an exec lost the counters. But what was reaped says how
+ * much CPU it used, and that can't be more than the whole tree did.
  */
 static void perf_on_event(struct dn_backend *backend, const struct dn_process_event *event)
 {
@@ -391,8 +398,9 @@ static void perf_on_event(struct dn_backend *backend, const struct dn_process_ev
 	if (event->type != DN_PROCESS_REAPED || !event->rusage || perf->has_sideband ||
 		!dn_metric_set_has(&perf->assigned, DN_M_cpu_total_ns))
 		return;
-	perf->reaped_cpu_ns = dn_add_sat(perf->reaped_cpu_ns,
-		dn_add_sat(timeval_ns(&event->rusage->ru_utime), timeval_ns(&event->rusage->ru_stime)));
+	perf->reaped_cpu_ns =
+		dn_add_sat(perf->reaped_cpu_ns, dn_add_sat(timeval_ns(&event->rusage->ru_utime),
+							timeval_ns(&event->rusage->ru_stime)));
 	dn_perf_counters_read(&perf->counters);
 	for (i = 0; i < perf->counters.n_slots; i++) {
 		if (perf->counters.slot[i].spec.metric == DN_M_cpu_total_ns)
@@ -405,13 +413,15 @@ static void perf_on_event(struct dn_backend *backend, const struct dn_process_ev
 	limit_ns = dn_add_sat(limit_ns, limit_ns / 50 + UINT64_C(5000000));
 	if (perf->reaped_cpu_ns > limit_ns)
 		degrade_all(perf, DN_QUALITY_LOWER_BOUND,
-			"reaped processes used more CPU than was counted: a setuid or unreadable program "
+			"reaped processes used more CPU than was counted: a setuid or unreadable "
+			"program "
 			"ran, from which the kernel takes the counters away");
 }
 
 const struct dn_backend_ops dn_backend_perf = {
 	.name = "perf",
-	.summary = "perf events: counters that the whole tree inherits, and a lossless process table",
+	.summary =
+		"perf events: counters that the whole tree inherits, and a lossless process table",
 	.tier = "perf",
 	.probe = perf_probe,
 	.open = perf_open,

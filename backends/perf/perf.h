@@ -20,7 +20,7 @@ struct dn_perf {
 	struct dn_perf_sideband sideband;
 	bool has_sideband;
 	bool raced; /* attach: threads came while their events were opened */
-	bool taken;  /* a process lost its events */
+	bool taken; /* a process lost its events */
 	struct dn_perf_spec event[DN_PERF_EVENTS_MAX]; /* of --events, those that exist here */
 	unsigned n_events;
 	struct dn_metric_set assigned;
@@ -43,7 +43,8 @@ void dn_perf_software_open(struct dn_perf *perf);
 
 /* hardware.c: the PMU */
 void dn_perf_hardware_probe(struct dn_perf *perf, struct dn_probe *probe);
-/* --events: fills perf->event and refuses what is not of this machine. -EINVAL with the probe's reason for nonsense. */
+/* --events: fills perf->event and refuses what is not of this machine. -EINVAL with the probe's
+ * reason for nonsense. */
 int dn_perf_events_parse(struct dn_perf *perf, struct dn_probe *probe);
 void dn_perf_events_probe(struct dn_perf *perf, struct dn_probe *probe);
 

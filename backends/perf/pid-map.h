@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A hash of nodes by pid or tid. The nodes are their owners' first members, allocated with malloc. */
+/* A hash of nodes by pid or tid. The nodes are their owners' first members, allocated with malloc.
+ */
 #ifndef DENET_PERF_PID_MAP_H
 #define DENET_PERF_PID_MAP_H
 

@@ -46,7 +46,8 @@ static bool word_is_safe(const char *word)
 {
 	if (!*word || *word == '.')
 		return false;
-	return !word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")];
+	return !word[strspn(
+		word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")];
 }
 
 static int read_type(int sys_fd, const char *pmu, uint32_t *ret)
@@ -123,7 +124,8 @@ static int parse_value(const char **text, uint64_t *ret)
 	if (!*p || !strchr("0123456789abcdefABCDEF", *p))
 		return -EINVAL;
 	for (; *p && strchr("0123456789abcdefABCDEF", *p); p++) {
-		unsigned digit = *p <= '9' ? (unsigned)(*p - '0') : (unsigned)((*p | 0x20) - 'a' + 10);
+		unsigned digit =
+			*p <= '9' ? (unsigned)(*p - '0') : (unsigned)((*p | 0x20) - 'a' + 10);
 
 		if (value >> 60)
 			return -ERANGE;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What sysfs says of PMUs and CPUs. All paths are relative to a descriptor of /sys, so that a fixture will do. */
+/* What sysfs says of PMUs and CPUs. All paths are relative to a descriptor of /sys, so that a
+ * fixture will do. */
 #ifndef DENET_PERF_PMU_H
 #define DENET_PERF_PMU_H
 
@@ -19,8 +20,9 @@ struct dn_perf_pmu {
 unsigned dn_perf_pmus(int sys_fd, struct dn_perf_pmu *ret, unsigned max);
 
 /*
- * "PMU/term=value,.../" or "PMU/event/" with optional u or k behind. 0; -ENOENT without such a PMU, event or term;
- * -EINVAL for what is not of this form; -E2BIG for a value that its field can't hold.
+ * "PMU/term=value,.../" or "PMU/event/" with optional u or k behind. 0; -ENOENT without such a PMU,
+ * event or term; -EINVAL for what is not of this form; -E2BIG for a value that its field can't
+ * hold.
  */
 int dn_perf_pmu_encode(int sys_fd, const char *text, struct perf_event_attr *ret);
 

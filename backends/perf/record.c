@@ -17,7 +17,8 @@ struct task_body {
 	uint64_t time;
 };
 
-/* Larger than any record that we ask for, a path of 4096 bytes included; what is longer is stepped over. */
+/* Larger than any record that we ask for, a path of 4096 bytes included; what is longer is stepped
+ * over. */
 #define RECORD_MAX 4352
 
 static int decode_task(
@@ -36,8 +37,7 @@ static int decode_task(
 	return 0;
 }
 
-static int decode_comm(
-	const uint8_t *body, size_t len, uint16_t misc, struct dn_perf_record *ret)
+static int decode_comm(const uint8_t *body, size_t len, uint16_t misc, struct dn_perf_record *ret)
 {
 	uint32_t ids[2];
 
@@ -71,7 +71,8 @@ static int decode_body(const struct perf_event_header *header, const uint8_t *bo
 		return decode_comm(body, len, header->misc, ret);
 	case PERF_RECORD_SWITCH:
 	case PERF_RECORD_SWITCH_CPU_WIDE:
-		/* The thread that goes or comes is the one in sample_id; CPU-wide adds its neighbour. */
+		/* The thread that goes or comes is the one in sample_id; CPU-wide adds its
+		 * neighbour. */
 		ret->type = DN_PERF_SWITCH;
 		ret->out = header->misc & PERF_RECORD_MISC_SWITCH_OUT;
 		ret->preempt = header->misc & PERF_RECORD_MISC_SWITCH_OUT_PREEMPT;
@@ -120,8 +121,8 @@ int dn_perf_record_decode(const void *data, size_t available, struct dn_perf_rec
 	return header.size;
 }
 
-int dn_perf_record_at(const uint8_t *ring, size_t mask, uint64_t tail, uint64_t head,
-	struct dn_perf_record *ret)
+int dn_perf_record_at(
+	const uint8_t *ring, size_t mask, uint64_t tail, uint64_t head, struct dn_perf_record *ret)
 {
 	uint8_t copy[RECORD_MAX];
 	struct perf_event_header header;
@@ -136,8 +137,7 @@ int dn_perf_record_at(const uint8_t *ring, size_t mask, uint64_t tail, uint64_t 
 	available = head - tail;
 	whole = mask + 1 - at;
 	if (header.size <= whole)
-		return dn_perf_record_decode(
-			ring + at, available < whole ? available : whole, ret);
+		return dn_perf_record_decode(ring + at, available < whole ? available : whole, ret);
 	if (header.size > available)
 		return -EBADMSG;
 	if (header.size > sizeof(copy)) {

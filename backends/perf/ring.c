@@ -15,7 +15,8 @@ static size_t page_bytes(void)
 int dn_perf_ring_map(struct dn_perf_ring *ring, int fd, unsigned pages)
 {
 	size_t page = page_bytes();
-	void *map = mmap(NULL, (1 + (size_t)pages) * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *map =
+		mmap(NULL, (1 + (size_t)pages) * page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (map == MAP_FAILED)
 		return -errno;

@@ -8,10 +8,10 @@
 struct dn_perf_ring {
 	void *map; /* NULL: not mapped */
 	size_t data_bytes;
-	uint64_t tail, head;          /* tail: consumed; head: as of dn_perf_ring_begin() */
+	uint64_t tail, head; /* tail: consumed; head: as of dn_perf_ring_begin() */
 	struct dn_perf_record record; /* the next one when ready */
-	unsigned record_bytes;        /* of it; 0: none is ready */
-	uint64_t broken;              /* times that the contents made no sense and were skipped */
+	unsigned record_bytes; /* of it; 0: none is ready */
+	uint64_t broken; /* times that the contents made no sense and were skipped */
 };
 
 /* pages must be a power of 2. 0 or negative errno. */

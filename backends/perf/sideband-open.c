@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Opens the sideband: which events on which CPUs, and rings as large as the user's share of locked memory allows. */
+/* Opens the sideband: which events on which CPUs, and rings as large as the user's share of locked
+ * memory allows. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -16,15 +17,16 @@
 #define PAGES_LEAST 8
 #define CPUS_TEXT "devices/system/cpu/online"
 /*
- * Attached to running threads, each needs an event per CPU. Few of them cost less than records of the whole machine,
- * whose every context switch somebody pays for; above the larger number the descriptors are too many.
+ * Attached to running threads, each needs an event per CPU. Few of them cost less than records of
+ * the whole machine, whose every context switch somebody pays for; above the larger number the
+ * descriptors are too many.
  */
 #define EVENTS_FEW 256
 #define EVENTS_MOST 2000
 #define DESCRIPTORS_SPARE 512
 
-static void make_attr(const struct dn_perf_sideband *sideband, unsigned pages,
-	struct perf_event_attr *ret)
+static void make_attr(
+	const struct dn_perf_sideband *sideband, unsigned pages, struct perf_event_attr *ret)
 {
 	const struct dn_env *env = sideband->env;
 	bool wide = sideband->cpu_wide;
@@ -72,7 +74,8 @@ static int open_event(struct dn_perf_sideband *sideband, pid_t tid, int cpu, uns
 	return r;
 }
 
-/* The event that owns the CPU's ring, which is made smaller until the user's share of locked memory takes it. */
+/* The event that owns the CPU's ring, which is made smaller until the user's share of locked memory
+ * takes it. */
 static int open_owner(
 	struct dn_perf_sideband *sideband, struct dn_perf_cpu *cpu, pid_t tid, unsigned number)
 {
@@ -108,8 +111,8 @@ static int open_cpu(struct dn_perf_sideband *sideband, struct dn_perf_cpu *cpu, 
 		cpu->fd[i] = -1;
 	for (size_t i = 0; i < n; i++) {
 		pid_t tid = sideband->cpu_wide ? -1 : tasks->task[i].tid;
-		int r = owner < 0 ? open_owner(sideband, cpu, tid, number) :
-				    open_event(sideband, tid, (int)number, PAGES_MOST);
+		int r = owner < 0 ? open_owner(sideband, cpu, tid, number)
+				  : open_event(sideband, tid, (int)number, PAGES_MOST);
 
 		if (r == -ESRCH)
 			continue;
@@ -194,7 +197,8 @@ static int read_cpus(struct dn_perf_sideband *sideband, unsigned *number)
 		if (n > 0)
 			return n;
 	}
-	/* No sysfs: CPUs without gaps are what nearly every machine has, and a gap is an error at open. */
+	/* No sysfs: CPUs without gaps are what nearly every machine has, and a gap is an error at
+	 * open. */
 	n = (int)sysconf(_SC_NPROCESSORS_ONLN);
 	for (int i = 0; i < n && i < DN_PERF_CPUS_MAX; i++)
 		number[i] = (unsigned)i;
@@ -206,13 +210,15 @@ static void refuse(struct dn_perf_sideband *sideband, struct dn_probe *probe, si
 {
 	if (r == -ENOBUFS) {
 		ret->fact = DN_FACT_DENIED;
-		ret->reason = "perf sideband: no locked memory left for its rings; other profilers of this "
+		ret->reason = "perf sideband: no locked memory left for its rings; other profilers "
+			      "of this "
 			      "user hold it (perf_event_mlock_kb)";
 		ret->hint = dn_perf_hint_capability(probe, sideband->env);
 	} else if (r == -EMFILE && sideband->env->attach) {
 		ret->fact = DN_FACT_DENIED;
 		ret->reason = dn_probe_printf(probe,
-			"perf sideband: %zu running threads need too many events without CAP_PERFMON",
+			"perf sideband: %zu running threads need too many events without "
+			"CAP_PERFMON",
 			n_tasks);
 		ret->hint = dn_perf_hint_capability(probe, sideband->env);
 	} else {
@@ -231,7 +237,9 @@ int dn_perf_sideband_open(struct dn_perf_sideband *sideband, const struct dn_env
 	if (n <= 0 || n > DN_PERF_CPUS_MAX) {
 		*ret = (struct dn_perf_refusal){.fact = DN_FACT_UNSUPPORTED,
 			.reason = dn_probe_printf(probe,
-				"perf sideband: an event on each of %d CPUs would slow down every fork", n)};
+				"perf sideband: an event on each of %d CPUs would slow down every "
+				"fork",
+				n)};
 		r = -EOPNOTSUPP;
 	} else if (env->attach) {
 		r = open_attached(sideband, number, (unsigned)n, tasks);

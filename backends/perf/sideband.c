@@ -15,13 +15,16 @@
 
 /* Flags of /proc/PID/stat: the task is past the point where its events end. */
 #define TASK_EXITING 0x4
+/* After a loss: looking at every process costs. */
+#define SWEEP_INTERVAL_NS UINT64_C(1000000000)
 
 static void set_process_max(struct dn_process *process, unsigned metric, uint64_t value)
 {
 	int slot = dn_process_slot(metric);
 
 	/* Another source that saw more, or saw it later, is right: time only grows. */
-	if (slot >= 0 && (process->value[slot].type != DN_VALUE_U64 || process->value[slot].u64 < value))
+	if (slot >= 0 &&
+		(process->value[slot].type != DN_VALUE_U64 || process->value[slot].u64 < value))
 		dn_process_u64(process, metric, value);
 }
 
@@ -154,17 +157,16 @@ static struct dn_perf_cpu *earliest(struct dn_perf_sideband *sideband, uint64_t 
 	return best;
 }
 
-void dn_perf_sideband_drain(struct dn_perf_sideband *sideband)
+/* Everything up to now, in the order of time. */
+static uint64_t read_rings(struct dn_perf_sideband *sideband)
 {
 	struct dn_perf_cpu *cpu;
 	uint64_t now_ns;
 
-	if (!sideband->lives || sideband->draining)
-		return;
-	sideband->draining = true;
 	/*
-	 * First the time, then the heads: whatever was caused by a record that is not in its ring yet is later than now, so
-	 * that it waits for the next drain, and so does everything after it.
+	 * First the time, then the heads: whatever was caused by a record that is not in its ring
+	 * yet is later than now, so that it waits for the next drain, and so does everything after
+	 * it.
 	 */
 	now_ns = dn_now_ns();
 	for (unsigned i = 0; i < sideband->n_cpus; i++)
@@ -179,9 +181,29 @@ void dn_perf_sideband_drain(struct dn_perf_sideband *sideband)
 	}
 	for (unsigned i = 0; i < sideband->n_cpus; i++)
 		dn_perf_ring_end(&sideband->cpu[i].ring);
-	dn_perf_lives_sweep(sideband->lives,
-		sideband->lost_records > 0 || sideband->lost_told > 0, now_ns);
 	sideband->drained_ns = now_ns;
+	return now_ns;
+}
+
+void dn_perf_sideband_drain(struct dn_perf_sideband *sideband)
+{
+	uint64_t now_ns;
+
+	if (!sideband->lives || sideband->draining)
+		return;
+	sideband->draining = true;
+	now_ns = read_rings(sideband);
+	if ((sideband->lost_records > 0 || sideband->lost_told > 0) &&
+		now_ns >= sideband->sweep_ns) {
+		/* Who is gone at the first look, and whose end is not in the rings after it, had it
+		 * lost. */
+		dn_perf_lives_sweep(sideband->lives, true, now_ns);
+		now_ns = read_rings(sideband);
+		dn_perf_lives_sweep(sideband->lives, true, now_ns);
+		sideband->sweep_ns = now_ns + SWEEP_INTERVAL_NS;
+	} else {
+		dn_perf_lives_sweep(sideband->lives, false, now_ns);
+	}
 	sideband->draining = false;
 }
 
@@ -251,7 +273,8 @@ int dn_perf_sideband_start(struct dn_perf_sideband *sideband, struct dn_core *co
 		for (unsigned i = 0; i < sideband->n_cpus; i++) {
 			for (size_t k = 0; k < sideband->cpu[i].n_fds; k++) {
 				if (sideband->cpu[i].fd[k] >= 0)
-					(void)ioctl(sideband->cpu[i].fd[k], PERF_EVENT_IOC_ENABLE, 0);
+					(void)ioctl(
+						sideband->cpu[i].fd[k], PERF_EVENT_IOC_ENABLE, 0);
 			}
 		}
 		r = enter_running(sideband);
@@ -265,8 +288,9 @@ int dn_perf_sideband_start(struct dn_perf_sideband *sideband, struct dn_core *co
 
 		cpu->source.dispatch = on_ring;
 		/*
-		 * Edge-triggered: once its first task has ended the event is hung up for ever, but it goes on telling when the
-		 * tree's records fill the ring, and each of these is an edge.
+		 * Edge-triggered: once its first task has ended the event is hung up for ever, but
+		 * it goes on telling when the tree's records fill the ring, and each of these is an
+		 * edge.
 		 */
 		r = dn_loop_add(core->loop, &cpu->source, EPOLLIN | EPOLLET);
 	}
@@ -281,17 +305,20 @@ uint64_t dn_perf_sideband_lost(struct dn_perf_sideband *sideband, bool final)
 		const struct dn_perf_cpu *cpu = &sideband->cpu[i];
 
 		/* Many events share a ring when attached; then only the last look asks them all. */
-		for (size_t k = 0; sideband->format_lost && (final || cpu->n_fds == 1) && k < cpu->n_fds;
+		for (size_t k = 0;
+			sideband->format_lost && (final || cpu->n_fds == 1) && k < cpu->n_fds;
 			k++) {
 			uint64_t words[2];
 
-			if (cpu->fd[k] >= 0 && read(cpu->fd[k], words, sizeof(words)) == sizeof(words))
+			if (cpu->fd[k] >= 0 &&
+				read(cpu->fd[k], words, sizeof(words)) == sizeof(words))
 				counted = dn_add_sat(counted, words[1]);
 		}
 		lost = dn_add_sat(lost, cpu->ring.broken);
 	}
 	/* The same losses, told in two ways; only the counter knows of those at the very end. */
-	lost = dn_add_sat(lost, counted > sideband->lost_records ? counted : sideband->lost_records);
+	lost = dn_add_sat(
+		lost, counted > sideband->lost_records ? counted : sideband->lost_records);
 	if (sideband->lives)
 		lost = dn_add_sat(lost, dn_perf_lives_lost(sideband->lives));
 	fresh = dn_sub_sat(lost, sideband->lost_told);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The sideband: one dummy event per CPU whose ring tells of every fork, exec, exit and context switch of the tree, at
- * any privilege. The lossless process table, and the CPU time of processes that no sample ever sees.
+ * The sideband: one dummy event per CPU whose ring tells of every fork, exec, exit and context
+ * switch of the tree, at any privilege. The lossless process table, and the CPU time of processes
+ * that no sample ever sees.
  */
 #ifndef DENET_PERF_SIDEBAND_H
 #define DENET_PERF_SIDEBAND_H
@@ -28,15 +29,16 @@ struct dn_perf_sideband {
 	void *on_taken_arg;
 	struct dn_perf_cpu *cpu;
 	unsigned n_cpus;
-	bool cpu_wide;       /* attach: the records of the whole machine, filtered by the tree */
-	bool format_lost;    /* the kernel counts losses per event */
-	bool source;         /* the tree is ours to tell */
+	bool cpu_wide; /* attach: the records of the whole machine, filtered by the tree */
+	bool format_lost; /* the kernel counts losses per event */
+	bool source; /* the tree is ours to tell */
 	bool draining;
+	uint64_t sweep_ns; /* after a loss: no look at everybody before */
 	uint64_t drained_ns; /* what happened up to here is known */
 	struct dn_perf_lives *lives;
 	uint64_t lost_records; /* from LOST records and broken rings */
 	uint64_t lost_told;
-	int online_fd;       /* kept open: the list of online CPUs */
+	int online_fd; /* kept open: the list of online CPUs */
 	char online[256];
 };
 
@@ -44,8 +46,8 @@ struct dn_perf_sideband {
 int dn_perf_sideband_open(struct dn_perf_sideband *sideband, const struct dn_env *env,
 	const struct dn_perf_tasks *tasks, struct dn_probe *probe, struct dn_perf_refusal *ret);
 /*
- * source: births and deaths go to core->tree. Attach: recording begins, and who runs already is entered. run: it begins
- * with the exec.
+ * source: births and deaths go to core->tree. Attach: recording begins, and who runs already is
+ * entered. run: it begins with the exec.
  */
 int dn_perf_sideband_start(struct dn_perf_sideband *sideband, struct dn_core *core,
 	const struct dn_perf_tasks *tasks, bool source);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Software events. Without the right to see the kernel only task-clock is what it says: the others open all the same,
- * but the kernel then answers 0, or counts a part.
+ * Software events. Without the right to see the kernel only task-clock is what it says: the others
+ * open all the same, but the kernel then answers 0, or counts a part.
  */
 #include <errno.h>
 
@@ -38,7 +38,8 @@ static bool wanted(const struct dn_perf *perf)
 	return dn_metric_set_has(&perf->env->wanted, DN_M_cpu_total_ns);
 }
 
-/* One event is tried: software events are refused together or not at all. The others are opened when they are assigned. */
+/* One event is tried: software events are refused together or not at all. The others are opened
+ * when they are assigned. */
 void dn_perf_software_probe(struct dn_perf *perf, struct dn_probe *probe)
 {
 	struct dn_perf_spec spec = spec_of(DN_M_cpu_total_ns, PERF_COUNT_SW_TASK_CLOCK);
@@ -57,7 +58,8 @@ void dn_perf_software_probe(struct dn_perf *perf, struct dn_probe *probe)
 			"perf task-clock", NULL);
 		if (perf->counters.view == DN_PERF_VIEW_USER)
 			refusal = (struct dn_perf_refusal){.fact = DN_FACT_DENIED,
-				.reason = "perf counts user mode only without CAP_PERFMON; the kernel "
+				.reason = "perf counts user mode only without CAP_PERFMON; the "
+					  "kernel "
 					  "would answer 0 or a part",
 				.hint = dn_perf_hint_capability(probe, perf->env)};
 	}
@@ -69,9 +71,10 @@ void dn_perf_software_probe(struct dn_perf *perf, struct dn_probe *probe)
 		else
 			dn_perf_offer(probe, perf->env, rows[i].metric,
 				faults ? DN_QUALITY_LOWER_BOUND : DN_QUALITY_EXACT, rows[i].source,
-				faults ? "faults that the kernel takes for a process, as for direct "
-					 "I/O, are not counted" :
-					 NULL);
+				faults ? "faults that the kernel takes for a process, as for "
+					 "direct "
+					 "I/O, are not counted"
+				       : NULL);
 	}
 }
 

@@ -9,7 +9,7 @@
 
 struct dn_perf_task {
 	pid_t pid, tid;
-	pid_t ppid;   /* 0 for a target */
+	pid_t ppid; /* 0 for a target */
 	bool blocked; /* walk with states: sleeping or stopped, not waiting for a CPU */
 };
 
@@ -20,8 +20,8 @@ struct dn_perf_tasks {
 };
 
 /*
- * All threads of the targets and, with children, of their descendants, parents first. What vanishes on the way is left
- * out. 0 or negative errno.
+ * All threads of the targets and, with children, of their descendants, parents first. What vanishes
+ * on the way is left out. 0 or negative errno.
  */
 int dn_perf_tasks_walk(int proc_fd, const pid_t *targets, unsigned n_targets, bool children,
 	bool states, struct dn_perf_tasks *ret);

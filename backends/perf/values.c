@@ -21,7 +21,8 @@ static void gather(const struct dn_perf_counters *counters, unsigned metric, str
 	ret->sum = ret->n ? dn_perf_combine(ret->slot, ret->n) : (struct dn_perf_sum){0};
 }
 
-/* The event, or the one that it is a share of, stayed 0 although the tasks ran: it opens, but it doesn't count here. */
+/* The event, or the one that it is a share of, stayed 0 although the tasks ran: it opens, but it
+ * doesn't count here. */
 static bool counts(const struct dn_perf_counters *counters, int proof)
 {
 	struct metric_sum sum;
@@ -38,8 +39,7 @@ static void put(struct dn_perf *perf, struct dn_frame *frame, unsigned metric, u
 		dn_frame_u64(frame, metric, value);
 }
 
-static void put_own_rows(
-	struct dn_perf *perf, struct dn_frame *frame, const struct metric_sum *sum)
+static void put_own_rows(struct dn_perf *perf, struct dn_frame *frame, const struct metric_sum *sum)
 {
 	for (unsigned i = 0; i < sum->n; i++) {
 		const struct dn_perf_slot *slot = sum->slot[i];
@@ -47,9 +47,9 @@ static void put_own_rows(
 		if (slot->spec.own_row < 0)
 			continue;
 		put(perf, frame, (unsigned)slot->spec.own_row,
-			sum->sum.scaled ? dn_perf_scale(slot->raw, sum->sum.enabled_ns,
-						  sum->sum.running_ns) :
-					  slot->raw);
+			sum->sum.scaled
+				? dn_perf_scale(slot->raw, sum->sum.enabled_ns, sum->sum.running_ns)
+				: slot->raw);
 		if (sum->sum.scaled)
 			dn_perf_degrade(perf, (unsigned)slot->spec.own_row, DN_QUALITY_SCALED,
 				"the counters took turns with others");
@@ -63,8 +63,10 @@ static void judge(struct dn_perf *perf, unsigned metric, const struct dn_perf_su
 
 		if (!dn_metric_set_has(&perf->degraded, metric))
 			reason = dn_arena_printf(perf->arena,
-				"the counters took turns: this one was on the PMU for %u %% of the time",
-				(unsigned)((unsigned __int128)sum->running_ns * 100 / sum->enabled_ns));
+				"the counters took turns: this one was on the PMU for %u %% of the "
+				"time",
+				(unsigned)((unsigned __int128)sum->running_ns * 100 /
+					   sum->enabled_ns));
 		dn_perf_degrade(perf, metric, DN_QUALITY_SCALED, reason);
 	}
 	if (sum->partial && final)
@@ -72,7 +74,8 @@ static void judge(struct dn_perf *perf, unsigned metric, const struct dn_perf_su
 			"on some threads the event never got onto the PMU");
 }
 
-static void sample_metric(struct dn_perf *perf, struct dn_frame *frame, const struct dn_perf_slot *slot)
+static void sample_metric(
+	struct dn_perf *perf, struct dn_frame *frame, const struct dn_perf_slot *slot)
 {
 	unsigned metric = slot->spec.metric;
 	struct metric_sum sum;

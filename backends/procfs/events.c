@@ -189,12 +189,15 @@ static uint64_t own_peak(void)
 /* In attach, of every process; in a run, of the command before its exec. */
 static void take_base(struct dn_procfs *p, struct dn_procfs_member *m)
 {
+	uint64_t clock;
+
 	/* A fork has no more than its parent had. */
 	if (!p->env->attach && (p->no_proc || !wait_for_gate(p, m)))
 		p->floor_bytes = own_peak();
 	m->own_base = calloc(1, sizeof(*m->own_base));
 	m->basing = true;
 	(void)dn_procfs_read_clock(p, m);
+	clock = m->clock_ns;
 	if (p->classes & 1u << DN_PROCFS_CLASS_STAT)
 		(void)dn_procfs_read_stat(p, m);
 	if (p->io && dn_procfs_read_io(p, m) < 0 && !m->gone && !m->zombie)
@@ -207,8 +210,14 @@ static void take_base(struct dn_procfs *p, struct dn_procfs_member *m)
 	m->dirty = false;
 	m->reaped_faults_base = m->reaped_faults;
 	dn_procfs_add_counts(&p->base, &m->now);
-	if (p->env->attach)
+	if (p->env->attach) {
+		unsigned fresh = 1u << DN_PROCFS_CLASS_STAT | 1u << DN_PROCFS_CLASS_IO | 1u << DN_PROCFS_CLASS_SCHED;
+
+		m->read = fresh & p->classes;
+		for (int i = 0; i < DN_PROCFS_CLASS_N; i++)
+			m->seen_ns[i] = clock;
 		return;
+	}
 	/* Ticks say nothing of so short a time; put_split() takes it off both. */
 	p->base.v[DN_PROCFS_USER] = p->base.v[DN_PROCFS_SYSTEM] = 0;
 	p->gate_ns = m->clock_ns;

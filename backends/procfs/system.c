@@ -97,35 +97,32 @@ struct value {
 };
 
 struct dn_procfs_system {
-	int dir[PLACE_N]; /* during the probe */
-	int dir_error[PLACE_N];
+	int dir[PLACE_N]; /* during the probe; negative errno when there is none */
+	bool looked;
 	bool is_root[PLACE_N];
 	struct file files[FILES_MAX];
 	unsigned n_files;
 	struct value values[N_ROWS];
 };
 
-static void open_place(struct dn_procfs *p, struct dn_procfs_system *s, enum place place)
+/* All cgroup folders in one look at the mounts. */
+static void open_places(struct dn_procfs *p, struct dn_procfs_system *s)
 {
-	const char *mark = root_marks[place];
 	pid_t pid = p->env->attach && p->env->n_targets > 0 ? p->env->targets[0] : 0;
-	int version, fd;
-	bool there;
 
-	if (s->dir[place] >= 0 || s->dir_error[place] < 0)
+	s->looked = true;
+	if (p->env->fixture)
 		return;
-	if (p->env->fixture) {
-		s->dir_error[place] = -ENOENT;
-		return;
+	dn_cgroup_open(p->env->proc_fd, pid, controllers + PLACE_V2, PLACE_N - PLACE_V2, s->dir + PLACE_V2);
+	for (int place = PLACE_V2; place < PLACE_N; place++) {
+		const char *mark = root_marks[place];
+		bool there;
+
+		if (s->dir[place] < 0)
+			continue;
+		there = faccessat(s->dir[place], mark + (*mark == '!'), F_OK, 0) == 0;
+		s->is_root[place] = there != (*mark == '!');
 	}
-	fd = dn_cgroup_open(p->env->proc_fd, pid, controllers[place], &version);
-	if (fd < 0) {
-		s->dir_error[place] = fd;
-		return;
-	}
-	s->dir[place] = fd;
-	there = faccessat(fd, mark + (*mark == '!'), F_OK, 0) == 0;
-	s->is_root[place] = there != (*mark == '!');
 }
 
 static int parse_row(const struct place_of *from, bool psi, const char *text, size_t len, uint64_t *ret)
@@ -167,10 +164,11 @@ static int open_file(struct dn_procfs *p, struct dn_procfs_system *s, const stru
 			return s->files[i].fd >= 0 ? (int)i : s->files[i].fd;
 	}
 	if (from->place != PLACE_HOST_PSI) {
-		open_place(p, s, from->place);
+		if (!s->looked)
+			open_places(p, s);
 		dir = s->dir[from->place];
 		if (dir < 0)
-			return s->dir_error[from->place];
+			return dir;
 		if (s->is_root[from->place])
 			return -EDOM;
 	}
@@ -227,7 +225,7 @@ static void close_places(struct dn_procfs_system *s)
 	for (int i = 0; i < PLACE_N; i++) {
 		if (s->dir[i] >= 0)
 			close(s->dir[i]);
-		s->dir[i] = -1;
+		s->dir[i] = -ENOENT;
 	}
 }
 
@@ -238,7 +236,7 @@ void dn_procfs_system_probe(struct dn_procfs *p, struct dn_probe *probe)
 	if (!s)
 		return;
 	for (int i = 0; i < PLACE_N; i++)
-		s->dir[i] = -1;
+		s->dir[i] = -ENOENT;
 	for (size_t i = 0; i < N_ROWS; i++) {
 		const struct row *row = &rows[i];
 		struct value *value = &s->values[i];

@@ -13,7 +13,7 @@
 
 #include "procfs.h"
 
-/* The rarely read classes together may take this much of one sample. */
+/* The files may take this much of one sample, statm the same once more. */
 #define SLICE_NS UINT64_C(30000000)
 #define RESERVED_FDS 64
 /* Reclaim changes the memory of a process that sleeps: look at it this often all the same. */
@@ -44,18 +44,23 @@ static bool is_current(struct dn_procfs *p, const struct dn_procfs_member *m, en
 
 static void read_class(struct dn_procfs *p, struct dn_procfs_member *m, enum dn_procfs_class class, uint64_t now_ns)
 {
-	uint64_t clock = m->clock_ns;
+	uint64_t clock = m->clock_ns, *t_ns;
 
 	if (m->gone || is_current(p, m, class, now_ns))
 		return;
-	p->reads++;
+	/* Memory that is looked at for its age alone holds nobody else's account. */
+	if (!(m->read >> class & 1) || m->seen_ns[class] != clock)
+		p->reads++;
 	m->read &= ~(1u << class);
 	if (classes[class].read(p, m) < 0)
 		return;
 	m->read |= 1u << class;
 	m->seen_ns[class] = clock;
-	if (class == DN_PROCFS_CLASS_STATM || class == DN_PROCFS_CLASS_STATUS)
-		m->memory_t_ns[class == DN_PROCFS_CLASS_STATUS] = now_ns;
+	if (class != DN_PROCFS_CLASS_STATM && class != DN_PROCFS_CLASS_STATUS)
+		return;
+	t_ns = &m->memory_t_ns[class == DN_PROCFS_CLASS_STATUS];
+	/* Those that were found together shall not all come of age in one sample. */
+	*t_ns = *t_ns == 0 ? now_ns - (uint64_t)((unsigned)m->pid % 64) * (MEMORY_AGE_NS / 64) : now_ns;
 }
 
 /* Does a part of a round; deadline 0: all of it. */
@@ -108,7 +113,7 @@ static void go_rounds(struct dn_procfs *p)
 			p->first_class = class;
 	}
 	if (p->classes >> DN_PROCFS_CLASS_STATM & 1)
-		go_round(p, DN_PROCFS_CLASS_STATM, 0);
+		go_round(p, DN_PROCFS_CLASS_STATM, p->final ? 0 : dn_add_sat(dn_now_ns(), SLICE_NS));
 }
 
 /* Parents of whom a child ended since the last look: what they have reaped is wanted at once. */

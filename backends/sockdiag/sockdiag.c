@@ -16,8 +16,8 @@
 #include "sockdiag.h"
 
 #define LOOK_MIN_NS UINT64_C(2000000)
-#define LOOK_MAX_NS UINT64_C(8000000)
-#define BUDGET_FIRST_NS 5000000
+#define LOOK_MAX_NS UINT64_C(32000000)
+#define BUDGET_FIRST_NS 10000000
 #define BUDGET_MAX_NS 20000000
 #define BUDGET_SHARE 100
 /* What is left in the budget is spread: a burst of connections does not use it up at its beginning.
@@ -195,6 +195,11 @@ static void look(struct dn_sockdiag *s, uint64_t now, bool changed)
 
 	if (!changed && !retry && !s->in_round && now < s->next_full_ns)
 		return;
+	/* A connection is the work of a process that may have been born since the last sample. */
+	if (!s->in_round && s->core->drain) {
+		s->core->drain(s->core);
+		s->budget_ns -= (int64_t)dn_sub_sat(dn_now_ns(), now);
+	}
 	if (!dn_scan_round(s, false))
 		return;
 	s->next_full_ns = now + FULL_NS + dn_sub_sat(s->round_cost_ns * FULL_SHARE, FULL_NS);

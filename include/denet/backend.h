@@ -74,6 +74,11 @@ struct dn_core {
 	void (*degrade)(struct dn_core *core, unsigned metric, enum dn_quality quality, const char *reason);
 	/* n events were lost by this source; the touched metrics are degraded by the caller. */
 	void (*lost)(struct dn_core *core, const char *source, uint64_t n);
+	/*
+	 * Brings the process table up to date between samples: births and deaths are told before it returns. Not to be
+	 * called from on_event. May be NULL.
+	 */
+	void (*drain)(struct dn_core *core);
 };
 
 enum dn_process_event_type {

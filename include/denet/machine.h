@@ -59,6 +59,9 @@ void dn_machine_read(int proc_fd, int sys_fd, struct dn_machine *ret);
 /* Name of capability number n ("cap_bpf"), or NULL. */
 const char *dn_capability_name(unsigned n);
 
+/* Gives up every capability for good, where the build has libcap-ng; false when some are kept. */
+bool dn_privileges_drop(void);
+
 /* The parsers, apart for tests and fuzzing. All take NUL-terminated text and never fail harder than "unknown". */
 void dn_machine_parse_cpuinfo(const char *text, char *model, size_t size);
 /* Counts CPUs in a list like "0-3,8"; -EINVAL. */
@@ -73,9 +76,10 @@ int dn_cgroup_parse(const char *text, const char *controller, int *ret_version, 
 /* cgroup v2 "max 100000" / "50000 100000" -> CPUs; unlimited: negative. 0 or -EINVAL. */
 int dn_cgroup_parse_cpu_max(const char *text, double *ret_ratio);
 /*
- * Where the cgroup's files are: a directory descriptor for the cgroup of pid (0: self) in the given v1 controller
- * (NULL: v2), found through mountinfo, so that a container's view works. Negative errno when there is none.
+ * Where the cgroup's files are: directory descriptors for the cgroup of pid (0: self) in the given v1 controllers
+ * (NULL: v2), all in one look at mountinfo, so that a container's view works; negative errno for those that are not
+ * there. The mounts of a recorded machine are looked for beside its proc.
  */
-int dn_cgroup_open(int proc_fd, pid_t pid, const char *controller, int *ret_version);
+void dn_cgroup_open(int proc_fd, pid_t pid, const char *const *controllers, unsigned n, int *ret_fds);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The sideband from its bytes: whatever the ring holds, decoding stays inside it, and the lives keep their books: nobody
- * exits who was not born.
+ * The sideband from its bytes: whatever the ring holds, decoding stays inside it, and the lives
+ * keep their books: nobody exits who was not born.
  */
 #include <stddef.h>
 #include <stdint.h>

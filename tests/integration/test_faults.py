@@ -232,7 +232,7 @@ def test_stopped_command_is_measured_all_the_same(denet):
 def test_interrupted_calls(denet, call):
     """Every seventh call of a kind is interrupted: nothing changes."""
     out = denet.path("eintr.jsonl")
-    process = denet.popen(["strace", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:error=EINTR:when=2+7", *denet.argv(["-q", "-i", "20"], ["sh", "-c", f"{denet.workload('burn')} 101; exit 7"], out)])
+    process = denet.popen(["strace", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:error=EINTR:when=15+7", *denet.argv(["-q", "-i", "20"], ["sh", "-c", f"{denet.workload('burn')} 101; exit 7"], out)])
     result = denet.finish(process, out)
     assert result.rc == 7, result.stderr
     assert result.value("cpu.total_ns") >= 100e6

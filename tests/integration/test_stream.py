@@ -110,7 +110,8 @@ def test_last_sample_and_summary_agree(denet):
 
 def test_very_short_command_has_a_summary_and_totals(denet):
     result = denet.run(["tiny"])
-    assert result.value("cpu.total_ns") > 0 and result.value("memory.peak_rss_bytes") > 100000
+    assert result.value("cpu.total_ns") > 0
+    assert result.quality("memory.peak_rss_bytes") == "missing" or result.value("memory.peak_rss_bytes") > 100000
 
 
 def test_per_process_rows(denet):

@@ -257,7 +257,8 @@ static void an_empty_machine_is_unknown_not_zero(void **state)
 {
 	struct fixture *fixture = *state;
 	struct dn_machine machine;
-	int version = 9;
+	static const char *const controllers[] = {NULL, "memory"};
+	int fds[2];
 
 	dn_machine_read(fixture->proc_fd, -1, &machine);
 	assert_string_equal(machine.hostname, "");
@@ -276,9 +277,9 @@ static void an_empty_machine_is_unknown_not_zero(void **state)
 	assert_int_equal(machine.seccomp, -1);
 	assert_int_equal(machine.yama_ptrace_scope, -1);
 	assert_false(machine.btf);
-	assert_true(dn_cgroup_open(fixture->proc_fd, 0, NULL, &version) < 0);
-	assert_true(dn_cgroup_open(fixture->proc_fd, 0, "memory", &version) < 0);
-	assert_int_equal(version, 9);
+	dn_cgroup_open(fixture->proc_fd, 0, controllers, 2, fds);
+	assert_true(fds[0] < 0);
+	assert_true(fds[1] < 0);
 }
 
 static void put_common(struct fixture *fixture)
@@ -311,7 +312,8 @@ static void a_recorded_v2_machine(void **state)
 {
 	struct fixture *fixture = *state;
 	struct dn_machine machine;
-	int fd, version = 0;
+	static const char *const controllers[] = {NULL, "memory"};
+	int fds[2];
 	char text[16];
 
 	put_common(fixture);
@@ -356,13 +358,12 @@ static void a_recorded_v2_machine(void **state)
 	/* The controller is not there: that is not "no limit". */
 	assert_false(machine.cgroup.has_pids_max);
 
-	fd = dn_cgroup_open(fixture->proc_fd, 0, NULL, &version);
-	assert_true(fd >= 0);
-	assert_int_equal(version, 2);
-	assert_true(dn_read_file_at(fd, "cpu.max", text, sizeof(text)) > 0);
+	dn_cgroup_open(fixture->proc_fd, 0, controllers, 2, fds);
+	assert_true(fds[0] >= 0);
+	assert_true(dn_read_file_at(fds[0], "cpu.max", text, sizeof(text)) > 0);
 	assert_string_equal(text, "50000 100000\n");
-	close(fd);
-	assert_int_equal(dn_cgroup_open(fixture->proc_fd, 0, "memory", &version), -ENOENT);
+	close(fds[0]);
+	assert_int_equal(fds[1], -ENOENT);
 }
 
 static void a_recorded_v1_container(void **state)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The perf backend without a kernel: scaling, groups, records, the lives they tell of, names, sysfs. */
+/* The perf backend without a kernel: scaling, groups, records, the lives they tell of, names,
+ * sysfs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -58,8 +59,10 @@ static void test_decode_group(void **state)
 
 static void test_combine(void **state)
 {
-	struct dn_perf_slot whole = {.raw = 11, .scaled = 11, .enabled_ns = 97, .running_ns = 97, .n_read = 1};
-	struct dn_perf_slot turns = {.raw = 11, .scaled = 23, .enabled_ns = 97, .running_ns = 47, .n_read = 1};
+	struct dn_perf_slot whole = {
+		.raw = 11, .scaled = 11, .enabled_ns = 97, .running_ns = 97, .n_read = 1};
+	struct dn_perf_slot turns = {
+		.raw = 11, .scaled = 23, .enabled_ns = 97, .running_ns = 47, .n_read = 1};
 	struct dn_perf_slot never = {.enabled_ns = 97, .n_read = 1, .n_unscheduled = 1};
 	struct dn_perf_slot asleep = {.n_read = 1};
 	const struct dn_perf_slot *one[] = {&whole};
@@ -83,8 +86,10 @@ static void test_combine(void **state)
 static void test_combine_hybrid(void **state)
 {
 	/* Each ran while the task was on its kind of CPU: together all the time. */
-	struct dn_perf_slot big = {.raw = 701, .enabled_ns = 100003, .running_ns = 60002, .n_read = 1};
-	struct dn_perf_slot small = {.raw = 211, .enabled_ns = 100003, .running_ns = 40001, .n_read = 1};
+	struct dn_perf_slot big = {
+		.raw = 701, .enabled_ns = 100003, .running_ns = 60002, .n_read = 1};
+	struct dn_perf_slot small = {
+		.raw = 211, .enabled_ns = 100003, .running_ns = 40001, .n_read = 1};
 	const struct dn_perf_slot *both[] = {&big, &small};
 	struct dn_perf_sum sum = dn_perf_combine(both, 2);
 
@@ -103,9 +108,9 @@ static void test_combine_hybrid(void **state)
 /* ---- groups ---- */
 
 struct fake_pmu {
-	unsigned counters;     /* that one group may have */
-	uint64_t absent;       /* config that it does not know */
-	int refuse_kernel;     /* what exclude_kernel = 0 answers */
+	unsigned counters; /* that one group may have */
+	uint64_t absent; /* config that it does not know */
+	int refuse_kernel; /* what exclude_kernel = 0 answers */
 	int fail_at, fail_with; /* the n-th call */
 	int calls;
 	unsigned group_of[256]; /* by descriptor: members of the group that it leads */
@@ -154,7 +159,8 @@ static void specs(struct dn_perf_spec *spec, unsigned n)
 	}
 }
 
-static struct dn_perf_counters *counters_new(struct fake_pmu *pmu, const struct dn_perf_tasks *tasks)
+static struct dn_perf_counters *counters_new(
+	struct fake_pmu *pmu, const struct dn_perf_tasks *tasks)
 {
 	struct dn_perf_counters *counters = malloc(sizeof(*counters));
 
@@ -298,8 +304,8 @@ static void put_id(struct bytes *out, uint32_t pid, uint32_t tid, uint64_t t_ns)
 	put_u64(out, t_ns);
 }
 
-static void put_task(struct bytes *out, uint32_t type, uint32_t pid, uint32_t ppid, uint32_t tid,
-	uint64_t t_ns)
+static void put_task(
+	struct bytes *out, uint32_t type, uint32_t pid, uint32_t ppid, uint32_t tid, uint64_t t_ns)
 {
 	put_header(out, type, 0, 48);
 	put_u32(out, pid);
@@ -379,9 +385,8 @@ static void test_ring_wrap(void **state)
 		for (size_t i = 0; i < b.len; i++)
 			ring[(tail + i) % sizeof(ring)] = b.data[i];
 		memset(&record, 0, sizeof(record));
-		assert_int_equal(dn_perf_record_at(
-					 ring, sizeof(ring) - 1, tail, tail + b.len, &record),
-			48);
+		assert_int_equal(
+			dn_perf_record_at(ring, sizeof(ring) - 1, tail, tail + b.len, &record), 48);
 		assert_int_equal(record.type, DN_PERF_EXIT);
 		assert_int_equal(record.tid, 137);
 		assert_int_equal(record.t_ns, 2003);
@@ -487,8 +492,8 @@ static void feed_switch(
 	dn_perf_lives_feed(lives, &record);
 }
 
-static void feed_comm(struct dn_perf_lives *lives, pid_t pid, pid_t tid, const char *name, bool exec,
-	uint64_t t_ns)
+static void feed_comm(struct dn_perf_lives *lives, pid_t pid, pid_t tid, const char *name,
+	bool exec, uint64_t t_ns)
 {
 	struct dn_perf_record record = {
 		.type = DN_PERF_COMM, .pid = pid, .tid = tid, .t_ns = t_ns, .exec = exec};
@@ -523,8 +528,9 @@ static void test_lives_run(void **state)
 	assert_int_equal(told.cpu_ns, 17 + 3);
 	assert_int_equal(told.blocked_ns, 43);
 	assert_int_equal(dn_perf_lives_blocked(lives, 1000), 43);
-	assert_string_equal(told.text, "exec 11 make at 100;born 13 of 11 at 110;exec 13 cc1 at 120;"
-				       "exit 13 at 150;exit 11 at 163;");
+	assert_string_equal(told.text,
+		"exec 11 make at 100;born 13 of 11 at 110;exec 13 cc1 at 120;"
+		"exit 13 at 150;exit 11 at 163;");
 	assert_int_equal(dn_perf_lives_threads(lives), 0);
 	dn_perf_lives_free(lives);
 }
@@ -550,8 +556,8 @@ static void test_lives_threads(void **state)
 	assert_int_equal(dn_perf_lives_threads(lives), 1);
 	assert_false(dn_perf_lives_has(lives, 23));
 	feed_task(lives, DN_PERF_EXIT, 17, 1, 17, 60);
-	assert_string_equal(told.text,
-		"exec 17 java at 10;name 17 main;exec 17 sh at 50;exit 17 at 60;");
+	assert_string_equal(
+		told.text, "exec 17 java at 10;name 17 main;exec 17 sh at 50;exit 17 at 60;");
 	dn_perf_lives_free(lives);
 }
 
@@ -559,7 +565,8 @@ static void test_lives_taken(void **state)
 {
 	struct told told;
 	struct dn_perf_lives *lives = lives_new(&told, false, false);
-	struct dn_perf_record exec = {.type = DN_PERF_COMM, .pid = 29, .tid = 29, .t_ns = 10, .exec = true};
+	struct dn_perf_record exec = {
+		.type = DN_PERF_COMM, .pid = 29, .tid = 29, .t_ns = 10, .exec = true};
 
 	/* An exec after which nothing is mapped: the kernel took the events. */
 	assert_int_equal(dn_perf_lives_add(lives, 29, 29, false, true, 1), 0);
@@ -599,7 +606,8 @@ static void test_lives_losses(void **state)
 	/* The end was lost, and the number is used again. */
 	feed_task(lives, DN_PERF_FORK, 43, 37, 43, 30);
 	feed_task(lives, DN_PERF_FORK, 43, 37, 43, 40);
-	assert_non_null(strstr(told.text, "born 43 of 37 at 30;exit 43 at 40;born 43 of 37 at 40;"));
+	assert_non_null(
+		strstr(told.text, "born 43 of 37 at 30;exit 43 at 40;born 43 of 37 at 40;"));
 	/* A sweep doubts once before it believes: the last records may not be read yet. */
 	told.survivor = 37;
 	told.len = 0;
@@ -697,11 +705,12 @@ static void test_encode(void **state)
 	enum dn_perf_name_state known;
 	char text[512];
 
-	assert_int_equal(dn_perf_names_encode(-1, "r1a8", &attr, text, sizeof(text)), DN_PERF_NAME_OK);
+	assert_int_equal(
+		dn_perf_names_encode(-1, "r1a8", &attr, text, sizeof(text)), DN_PERF_NAME_OK);
 	assert_int_equal(attr.type, PERF_TYPE_RAW);
 	assert_int_equal(attr.config, 0x1a8);
-	assert_int_equal(
-		dn_perf_names_encode(-1, "cpu/cycles", &attr, text, sizeof(text)), DN_PERF_NAME_WRONG);
+	assert_int_equal(dn_perf_names_encode(-1, "cpu/cycles", &attr, text, sizeof(text)),
+		DN_PERF_NAME_WRONG);
 
 	/* All tables, so that the test needs no PMU. */
 	assert_int_equal(setenv("LIBPFM_ENCODE_INACTIVE", "1", 1), 0);
@@ -712,15 +721,15 @@ static void test_encode(void **state)
 	assert_int_equal(attr.type, PERF_TYPE_HARDWARE);
 	assert_int_equal(attr.config, PERF_COUNT_HW_INSTRUCTIONS);
 	assert_true(attr.exclude_kernel && !attr.exclude_user);
-	assert_int_equal(
-		dn_perf_names_encode(-1, "cycels", &attr, text, sizeof(text)), DN_PERF_NAME_UNKNOWN);
+	assert_int_equal(dn_perf_names_encode(-1, "cycels", &attr, text, sizeof(text)),
+		DN_PERF_NAME_UNKNOWN);
 	assert_non_null(strstr(text, "CYCLES"));
 	assert_int_equal(dn_perf_names_encode(-1, "xyzzyplugh", &attr, text, sizeof(text)),
 		DN_PERF_NAME_UNKNOWN);
 	assert_string_equal(text, "");
 #if defined(__x86_64__)
-	assert_int_equal(dn_perf_names_encode(-1, "spr::MEM_LOAD_RETIRED:L3_MISS", &attr, text,
-				 sizeof(text)),
+	assert_int_equal(dn_perf_names_encode(
+				 -1, "spr::MEM_LOAD_RETIRED:L3_MISS", &attr, text, sizeof(text)),
 		DN_PERF_NAME_OK);
 	assert_int_equal(attr.type, PERF_TYPE_RAW);
 	assert_int_equal(attr.config & 0xffff, 0x20d1);
@@ -779,7 +788,8 @@ static void test_sysfs(void **state)
 	assert_int_equal(pmu[1].type, 11);
 	assert_int_equal(dn_perf_pmus(-1, pmu, DN_PERF_PMUS_MAX), 0);
 
-	assert_int_equal(dn_perf_pmu_encode(fd, "cpu_core/event=0x53c,umask=7,inv,ldlat=31/", &attr), 0);
+	assert_int_equal(
+		dn_perf_pmu_encode(fd, "cpu_core/event=0x53c,umask=7,inv,ldlat=31/", &attr), 0);
 	assert_int_equal(attr.type, 4);
 	assert_true(attr.config == UINT64_C(0x50080073c));
 	assert_int_equal(attr.config1, 31);
