@@ -109,6 +109,36 @@ void dn_session_degrade(struct dn_session *session, unsigned metric, enum dn_qua
 		state->source = NULL;
 }
 
+static const char *copy(struct dn_session *session, const char *text)
+{
+	return text ? dn_arena_printf(session->plan.arena, "%s", text) : NULL;
+}
+
+void dn_session_settle(struct dn_session *session, unsigned metric, enum dn_quality quality, const char *source,
+	const char *reason, const char *hint)
+{
+	struct dn_metric_state *state;
+
+	if (metric >= DN_METRIC_MAX)
+		return;
+	state = &session->run.metric[metric];
+	state->quality = quality;
+	state->source = quality == DN_QUALITY_MISSING ? NULL : copy(session, source);
+	state->reason = copy(session, reason);
+	state->hint = copy(session, hint);
+	state->changed = session->header_done;
+}
+
+void dn_session_started(struct dn_session *session)
+{
+	for (unsigned i = 0; i < session->plan.n_backends; i++) {
+		const struct dn_plan_backend *backend = &session->plan.backend[i];
+
+		if (session->open_backends >> i & 1 && backend->ops->started)
+			backend->ops->started(backend->instance);
+	}
+}
+
 void dn_session_drain(struct dn_session *session)
 {
 	int source = session->plan.supplier[DN_M_process_started];

@@ -13,6 +13,8 @@
 #include "derive.h"
 #include "session.h"
 
+#define CPU_SLACK_NS 2000000
+
 void dn_session_header(struct dn_session *session)
 {
 	struct dn_run *run = &session->run;
@@ -101,41 +103,28 @@ static bool nothing_escaped(const struct dn_session *session)
 
 /*
  * Two independent totals of CPU time: what denet's wait calls were told (rusage), and what the supplier counted. Where
- * rusage is short, the kernel reaped children unseen; where the supplier is short, it lost processes (a setuid
- * exec drops inherited perf counters). Tolerance: fork and exit work that only one of them sees.
+ * rusage is short, the kernel reaped children unseen, and all that is learned by waiting is short. Tolerance: what the
+ * command did while denet read its CPU clock at the exec.
  */
-static void cross_check_cpu(struct dn_session *session, struct dn_frame *frame)
+static void cross_check_cpu(struct dn_session *session, const struct dn_frame *frame)
 {
 	int supplier = session->plan.supplier[DN_M_cpu_total_ns];
-	uint64_t reaped = dn_sub_sat(session->reaped_cpu_ns, session->gate_cpu_ns), counted, slack;
+	uint64_t reaped = dn_sub_sat(session->reaped_cpu_ns, session->gate_cpu_ns), counted;
 	char text[160];
 
-	if (supplier < 0 || !nothing_escaped(session) || frame->value[DN_M_cpu_total_ns].type != DN_VALUE_U64)
-		return;
-	if (strcmp(session->plan.backend[supplier].ops->tier, "perf") != 0)
+	if (supplier < 0 || !nothing_escaped(session) || frame->value[DN_M_cpu_total_ns].type != DN_VALUE_U64 ||
+		session->plan.backend[supplier].probe.offer[DN_M_cpu_total_ns].if_lossy)
 		return;
 	counted = frame->value[DN_M_cpu_total_ns].u64;
-	slack = reaped / 100 + dn_tree_started(session->tree) * 50000 + 2000000;
-	if (counted > reaped + slack) {
-		snprintf(text, sizeof(text),
-			"%llu ms of CPU time belong to processes that nobody waited for, so their numbers are lost",
-			(unsigned long long)((counted - reaped) / 1000000));
-		for (unsigned m = 0; m < dn_metric_count(); m++) {
-			int s = session->plan.supplier[m];
+	if (counted <= reaped + reaped / 100 + CPU_SLACK_NS)
+		return;
+	snprintf(text, sizeof(text), "%llu ms of CPU time belong to processes that nobody waited for: their numbers are lost",
+		(unsigned long long)((counted - reaped) / 1000000));
+	for (unsigned m = 0; m < dn_metric_count(); m++) {
+		int s = session->plan.supplier[m];
 
-			if (s >= 0 && session->plan.backend[s].probe.offer[m].if_lossy)
-				dn_session_degrade(session, m, DN_QUALITY_LOWER_BOUND, text);
-		}
-	} else if (reaped > counted + slack) {
-		dn_session_degrade(session, DN_M_cpu_total_ns, DN_QUALITY_LOWER_BOUND,
-			"the counters saw less than wait did: a setuid or unreadable program drops them");
-		for (unsigned m = 0; m < dn_metric_count(); m++) {
-			if (session->plan.supplier[m] == supplier && frame->value[m].type != DN_VALUE_NONE &&
-				strncmp(dn_metric_info(m)->name, "hw.", 3) == 0)
-				dn_session_degrade(session, m, DN_QUALITY_LOWER_BOUND,
-					"a setuid or unreadable program drops inherited counters");
-		}
-		frame->value[DN_M_cpu_total_ns].u64 = reaped;
+		if (s >= 0 && session->plan.backend[s].probe.offer[m].if_lossy)
+			dn_session_degrade(session, m, DN_QUALITY_LOWER_BOUND, text);
 	}
 }
 

@@ -28,6 +28,17 @@ static void core_degrade(struct dn_core *core, unsigned metric, enum dn_quality 
 	dn_session_degrade(session_of(core), metric, quality, reason);
 }
 
+static void core_settle(struct dn_core *core, unsigned metric, enum dn_quality quality, const char *source,
+	const char *reason, const char *hint)
+{
+	dn_session_settle(session_of(core), metric, quality, source, reason, hint);
+}
+
+static void core_drain(struct dn_core *core)
+{
+	dn_session_drain(session_of(core));
+}
+
 static void core_lost(struct dn_core *core, const char *source, uint64_t n)
 {
 	session_of(core)->lost_events = dn_add_sat(session_of(core)->lost_events, n);
@@ -83,7 +94,7 @@ int dn_session_init(struct dn_session *session, const struct dn_options *options
 	/* Without /sys less is known of the machine; nothing else fails. */
 	(void)open_directory(options->sys_root, &session->env.sys_fd, &ignored);
 	session->core = (struct dn_core){
-		.loop = session->loop, .tree = session->tree, .degrade = core_degrade, .lost = core_lost};
+		.loop = session->loop, .tree = session->tree, .degrade = core_degrade, .settle = core_settle, .lost = core_lost, .drain = core_drain};
 	return 0;
 }
 
@@ -94,6 +105,14 @@ static bool is_csv(const struct dn_options *options)
 	if (options->format != DN_FORMAT_AUTO)
 		return options->format == DN_FORMAT_CSV;
 	return len > 4 && strcmp(options->out + len - 4, ".csv") == 0;
+}
+
+/* What the plan says of each metric becomes what the run says, less what nobody asked to see. */
+static void adopt_plan(struct dn_session *session)
+{
+	memcpy(session->run.metric, session->plan.metric, sizeof(session->run.metric));
+	for (unsigned m = 0; m < DN_METRIC_MAX; m++)
+		session->run.metric[m].wanted &= dn_metric_set_has(&session->shown, m);
 }
 
 static int add_sink(struct dn_session *session, int r, struct dn_sink *sink)
@@ -197,6 +216,8 @@ int dn_session_open_backends(struct dn_session *session, struct dn_why *why)
 {
 	struct dn_plan *plan = &session->plan;
 
+	/* Before any opens: what an open has to say of a metric must stay said. */
+	adopt_plan(session);
 	for (unsigned i = plan->n_backends; i > 0; i--) {
 		struct dn_plan_backend *backend = &plan->backend[i - 1];
 		int r;
@@ -213,6 +234,7 @@ int dn_session_open_backends(struct dn_session *session, struct dn_why *why)
 				backend->probe.reason =
 					dn_probe_printf(&backend->probe, "it could not start: %s", strerror(-r));
 			dn_plan_make(plan, &session->env.wanted);
+			adopt_plan(session);
 			r = dn_plan_check_forced(plan, session->options->backend, why);
 			if (r < 0)
 				return r;
@@ -220,9 +242,6 @@ int dn_session_open_backends(struct dn_session *session, struct dn_why *why)
 		}
 		dn_session_replay_births(session, i - 1);
 	}
-	memcpy(session->run.metric, plan->metric, sizeof(session->run.metric));
-	for (unsigned m = 0; m < DN_METRIC_MAX; m++)
-		session->run.metric[m].wanted &= dn_metric_set_has(&session->shown, m);
 	return 0;
 }
 
@@ -289,6 +308,7 @@ int dn_session_start(struct dn_session *session, struct dn_why *why)
 		return r;
 	}
 	raise_descriptor_limit();
+	dn_session_started(session);
 	/* The command runs while denet reads what the header says of the machine. */
 	dn_session_header(session);
 	if (!session->attach) {

@@ -97,6 +97,9 @@ void dn_session_drain(struct dn_session *session);
 void dn_session_event(struct dn_session *session, enum dn_event_type type, const struct dn_process *process,
 	uint64_t t_ns, const char *text);
 void dn_session_degrade(struct dn_session *session, unsigned metric, enum dn_quality quality, const char *reason);
+void dn_session_settle(struct dn_session *session, unsigned metric, enum dn_quality quality, const char *source,
+	const char *reason, const char *hint);
+void dn_session_started(struct dn_session *session);
 void dn_session_replay_births(struct dn_session *session, unsigned backend);
 
 /* session-report.c */

@@ -58,7 +58,7 @@ def build(count, name, options=(), env=None, targets=()):
         action = []
     ok, output = True, ""
     marker = folder / ".options"
-    wanted = json.dumps([list(options), env])
+    wanted = json.dumps([list(options), env], default=str)
     if action and marker.exists() and marker.read_text() == wanted:
         action = None
     if action is not None:
@@ -66,10 +66,15 @@ def build(count, name, options=(), env=None, targets=()):
         if ok:
             marker.write_text(wanted)
     if ok:
-        ok, output = call(["ninja", "-C", folder, *targets], f"{name}-build", env)
+        ok, output = call(["ninja", "-k", "0", "-C", folder, *targets], f"{name}-build", env)
     count.add(f"{name}: build", ok, output)
-    if ok and re.search(r"\bwarning:", output):
-        count.add(f"{name}: no warnings", False, "\n".join(line for line in output.splitlines() if "warning:" in line))
+    if not ok and (folder / "build.ninja").exists():
+        # What can be tested still shall be: a unit test that does not compile is one failure, not all.
+        ok, _ = call(["ninja", "-C", folder, "src/denet"], f"{name}-rebuild", env)
+    # The linker's about what glibc can't do in a static program is about libcap-ng, whose functions of that kind are not called.
+    warnings = [line for line in output.splitlines() if "warning:" in line and "in statically linked applications" not in line]
+    if warnings:
+        count.add(f"{name}: no warnings", False, "\n".join(warnings))
     return folder if ok else None
 
 
@@ -168,7 +173,7 @@ def stage_bare(count, options):
 
 
 def stage_static(count, options):
-    folder = build(count, "static", ["-Dstatic=true", "-Dbuildtype=release", "-Dtests=disabled"], {"CC": "gcc"}, ["src/denet"])
+    folder = build(count, "static", ["-Dstatic=true", "-Dbuildtype=release", "-Dtests=disabled"], {"CC": "gcc"}, ["src/denet", "tests/workloads/tiny"])
     if not folder:
         return
     program = folder / "src" / "denet"
@@ -179,16 +184,19 @@ def stage_static(count, options):
     count.add("static: runs", first.startswith('{"kind":"header"') and '"code":7' in output, output)
     with tempfile.TemporaryDirectory(prefix="denet-root-") as root:
         shutil.copy2(program, root)
-        shutil.copy2(BUILD / "main" / "tests" / "workloads" / "tiny", root) if (BUILD / "main" / "tests" / "workloads" / "tiny").exists() else None
-        if os.geteuid() == 0 and os.path.exists(f"{root}/tiny"):
+        shutil.copy2(folder / "tests" / "workloads" / "tiny", root)
+        if os.geteuid() == 0:
             done = subprocess.run(["chroot", root, "/denet", "run", "-q", "--", "/tiny", "7"], capture_output=True)
             count.add("static: runs in an empty root", done.returncode == 7, done.stderr.decode("utf-8", "replace"))
 
 
 def stage_arm(count, options):
     cmocka = (ROOT / ".cache" / "arm64" / "usr" / "include" / "cmocka.h").exists()
-    folder = build(count, "aarch64", ["--cross-file", ROOT / "tests" / "aarch64.ini", "-Dtests=" + ("enabled" if cmocka else "disabled")],
-                   {"PKG_CONFIG_PATH": ""})
+    BUILD.mkdir(exist_ok=True)
+    cross = BUILD / "aarch64.ini"
+    # meson 1.0 does not replace this word itself.
+    cross.write_text((ROOT / "tests" / "aarch64.ini").read_text().replace("@GLOBAL_SOURCE_ROOT@", str(ROOT)))
+    folder = build(count, "aarch64", ["--cross-file", cross, "-Dtests=" + ("enabled" if cmocka else "disabled")])
     if not folder:
         return
     if cmocka:

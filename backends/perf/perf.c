@@ -12,6 +12,8 @@
 /* Attaching starts over when threads come while it goes on: more often than this only a storm of
  * them needs. */
 #define ATTACH_TRIES 5
+/* By this much two clocks of the same thing may differ without meaning anything. */
+#define SLACK_NS UINT64_C(5000000)
 
 static const unsigned sideband_metrics[] = {
 	DN_M_process_started, DN_M_process_exited, DN_M_process_count, DN_M_cpu_blocked_ns};
@@ -370,6 +372,32 @@ static void sample_sideband(struct dn_perf *perf, struct dn_frame *frame)
 		dn_perf_sideband_per_process(&perf->sideband);
 }
 
+/*
+ * The counters of a process are closed early in its end: what the kernel still does for it, freeing
+ * its memory above all, is not in them, and neither are parts of waking it up. Who was waited for
+ * told the whole in its rusage, which is then the better number. Where rusage is the smaller one,
+ * some were reaped by nobody: their ends are in neither.
+ */
+static void settle_cpu(struct dn_perf *perf, struct dn_frame *frame)
+{
+	uint64_t counted_ns = frame->value[DN_M_cpu_total_ns].u64;
+	uint64_t reaped_ns = dn_sub_sat(perf->reaped_cpu_ns, perf->baseline_cpu_ns);
+	bool all_ended = !perf->env->attach && !perf->env->no_children &&
+			 dn_tree_live(perf->core->tree) == 0 && perf->reaped_cpu_ns > 0;
+
+	if (!dn_frame_has(frame, DN_M_cpu_total_ns))
+		return;
+	if (all_ended && reaped_ns >= counted_ns)
+		dn_frame_u64(frame, DN_M_cpu_total_ns, reaped_ns);
+	else if (all_ended && counted_ns - reaped_ns <= reaped_ns / 100 + SLACK_NS)
+		return;
+	else if (dn_tree_exited(perf->core->tree) > 0)
+		dn_perf_degrade(perf, DN_M_cpu_total_ns, DN_QUALITY_LOWER_BOUND,
+			"what the end of a process takes, as freeing its memory, is only told to "
+			"who "
+			"waits for it");
+}
+
 static int perf_sample(struct dn_backend *backend, struct dn_frame *frame)
 {
 	struct dn_perf *perf = (struct dn_perf *)backend;
@@ -377,6 +405,8 @@ static int perf_sample(struct dn_backend *backend, struct dn_frame *frame)
 	if (perf->has_sideband)
 		sample_sideband(perf, frame);
 	dn_perf_values_sample(perf, frame);
+	if (frame->final)
+		settle_cpu(perf, frame);
 	return 0;
 }
 
@@ -387,20 +417,13 @@ static uint64_t timeval_ns(const struct timeval *tv)
 
 /*
  * Without the sideband nobody says that an exec lost the counters. But what was reaped says how
- * much CPU it used, and that can't be more than the whole tree did.
+ * much CPU it used, and much more than what was counted it can't be.
  */
-static void perf_on_event(struct dn_backend *backend, const struct dn_process_event *event)
+static void check_reaped(struct dn_perf *perf)
 {
-	struct dn_perf *perf = (struct dn_perf *)backend;
 	uint64_t limit_ns;
 	unsigned i;
 
-	if (event->type != DN_PROCESS_REAPED || !event->rusage || perf->has_sideband ||
-		!dn_metric_set_has(&perf->assigned, DN_M_cpu_total_ns))
-		return;
-	perf->reaped_cpu_ns =
-		dn_add_sat(perf->reaped_cpu_ns, dn_add_sat(timeval_ns(&event->rusage->ru_utime),
-							timeval_ns(&event->rusage->ru_stime)));
 	dn_perf_counters_read(&perf->counters);
 	for (i = 0; i < perf->counters.n_slots; i++) {
 		if (perf->counters.slot[i].spec.metric == DN_M_cpu_total_ns)
@@ -408,14 +431,27 @@ static void perf_on_event(struct dn_backend *backend, const struct dn_process_ev
 	}
 	if (i == perf->counters.n_slots)
 		return;
-	/* The two clocks differ a little: interrupts, and what comes after the last record. */
 	limit_ns = dn_add_sat(perf->counters.slot[i].raw, perf->baseline_cpu_ns);
-	limit_ns = dn_add_sat(limit_ns, limit_ns / 50 + UINT64_C(5000000));
+	limit_ns = dn_add_sat(limit_ns, limit_ns / 4 + SLACK_NS);
 	if (perf->reaped_cpu_ns > limit_ns)
 		degrade_all(perf, DN_QUALITY_LOWER_BOUND,
 			"reaped processes used more CPU than was counted: a setuid or unreadable "
 			"program "
-			"ran, from which the kernel takes the counters away");
+			"loses its counters");
+}
+
+static void perf_on_event(struct dn_backend *backend, const struct dn_process_event *event)
+{
+	struct dn_perf *perf = (struct dn_perf *)backend;
+
+	if (event->type != DN_PROCESS_REAPED || !event->rusage ||
+		!dn_metric_set_has(&perf->assigned, DN_M_cpu_total_ns))
+		return;
+	perf->reaped_cpu_ns =
+		dn_add_sat(perf->reaped_cpu_ns, dn_add_sat(timeval_ns(&event->rusage->ru_utime),
+							timeval_ns(&event->rusage->ru_stime)));
+	if (!perf->has_sideband)
+		check_reaped(perf);
 }
 
 const struct dn_backend_ops dn_backend_perf = {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Births and deaths: baselines, what denet's own children leave when they are reaped, what nobody will ever get. */
+/* Births and deaths: baselines, what denet's own children leave when they are reaped, what nobody
+ * will ever get. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -13,7 +14,8 @@
 
 #include "procfs.h"
 
-/* What denet's child touches between the baseline and its exec: 220 KiB were seen; with sanitizers, a third more. */
+/* What denet's child touches between the baseline and its exec: 220 KiB were seen; with sanitizers,
+ * a third more. */
 #define FLOOR_MARGIN (128 * 1024)
 #define GHOSTS_MAX 4096
 #define GATE_WAIT_NS UINT64_C(20000000)
@@ -46,13 +48,15 @@ void dn_procfs_add_counts(struct dn_procfs_counts *sum, const struct dn_procfs_c
 		sum->v[i] = dn_add_sat(sum->v[i], what->v[i]);
 }
 
-static void degrade_text(struct dn_procfs *p, unsigned metric, enum dn_quality quality, const char *text)
+static void degrade_text(
+	struct dn_procfs *p, unsigned metric, enum dn_quality quality, const char *text)
 {
 	if (dn_metric_set_has(&p->assigned, metric))
 		p->core->degrade(p->core, metric, quality, text);
 }
 
-void dn_procfs_degrade(struct dn_procfs *p, unsigned metric, enum dn_quality quality, const char *format, ...)
+void dn_procfs_degrade(
+	struct dn_procfs *p, unsigned metric, enum dn_quality quality, const char *format, ...)
 {
 	char text[256];
 	va_list args;
@@ -85,7 +89,8 @@ void dn_procfs_check_sigchld(struct dn_procfs *p, struct dn_procfs_member *m, ui
 		return;
 	p->autoreap_told = true;
 	dn_procfs_degrade_reaped(p,
-		"%d (%.*s) ignores SIGCHLD: the kernel reaps its children itself and their numbers are lost",
+		"%d (%.*s) ignores SIGCHLD: the kernel reaps its children itself and their numbers "
+		"are lost",
 		(int)m->pid, (int)m->comm_len, m->comm);
 }
 
@@ -128,8 +133,9 @@ int dn_procfs_open_self_io(struct dn_procfs *p)
 }
 
 /*
- * What denet has reaped since it lives: its process's account less its only thread's. The first read is seen by the
- * second and taken off again: its bytes and its one call. So nothing that denet itself reads or writes is in it.
+ * What denet has reaped since it lives: its process's account less its only thread's. The first
+ * read is seen by the second and taken off again: its bytes and its one call. So nothing that denet
+ * itself reads or writes is in it.
  */
 static void read_reaped_io(struct dn_procfs *p, struct dn_procfs_io_mark *ret)
 {
@@ -159,8 +165,8 @@ static void read_reaped_io(struct dn_procfs *p, struct dn_procfs_io_mark *ret)
 }
 
 /*
- * Until denet's child sleeps behind its gate, what it does on its way there would be taken for the command's. On a busy
- * machine it may not have run at all yet.
+ * Until denet's child sleeps behind its gate, what it does on its way there would be taken for the
+ * command's. On a busy machine it may not have run at all yet.
  */
 static bool wait_for_gate(struct dn_procfs *p, struct dn_procfs_member *m)
 {
@@ -183,7 +189,9 @@ static uint64_t own_peak(void)
 {
 	struct rusage self;
 
-	return getrusage(RUSAGE_SELF, &self) == 0 ? dn_procfs_mul_sat((uint64_t)self.ru_maxrss, 1024) : 0;
+	return getrusage(RUSAGE_SELF, &self) == 0
+		       ? dn_procfs_mul_sat((uint64_t)self.ru_maxrss, 1024)
+		       : 0;
 }
 
 /* In attach, of every process; in a run, of the command before its exec. */
@@ -211,7 +219,8 @@ static void take_base(struct dn_procfs *p, struct dn_procfs_member *m)
 	m->reaped_faults_base = m->reaped_faults;
 	dn_procfs_add_counts(&p->base, &m->now);
 	if (p->env->attach) {
-		unsigned fresh = 1u << DN_PROCFS_CLASS_STAT | 1u << DN_PROCFS_CLASS_IO | 1u << DN_PROCFS_CLASS_SCHED;
+		unsigned fresh = 1u << DN_PROCFS_CLASS_STAT | 1u << DN_PROCFS_CLASS_IO |
+				 1u << DN_PROCFS_CLASS_SCHED;
 
 		m->read = fresh & p->classes;
 		for (int i = 0; i < DN_PROCFS_CLASS_N; i++)
@@ -258,7 +267,8 @@ static void on_born(struct dn_procfs *p, const struct dn_process_event *event)
 	}
 	process->backend[p->backend.index] = m;
 	m->target = process->is_target;
-	/* The command of a run is denet's own child: its pid can't be anybody else's. Its descriptor can wait. */
+	/* The command of a run is denet's own child: its pid can't be anybody else's. Its
+	 * descriptor can wait. */
 	if (!(base && m->target && !p->env->attach) && dn_procfs_open_member(p, m) == -ESRCH) {
 		forget(p, m);
 		return;
@@ -274,18 +284,21 @@ void dn_procfs_depart(struct dn_procfs *p, struct dn_procfs_member *m, bool seen
 		if (seen_dead && i <= DN_PROCFS_MAJFLT)
 			continue;
 		dn_procfs_degrade(p, count_metrics[i], DN_QUALITY_LOWER_BOUND,
-			"%d (%.*s) ended under a parent that is not measured: what it did after the last look is lost",
+			"%d (%.*s) ended under a parent that is not measured: what it did after "
+			"the last look is lost",
 			(int)m->pid, (int)m->comm_len, m->comm);
 	}
 	dn_procfs_degrade(p, DN_M_memory_peak_rss_bytes, DN_QUALITY_LOWER_BOUND,
-		"%d (%.*s) ended under a parent that is not measured: its peak after the last look is lost",
+		"%d (%.*s) ended under a parent that is not measured: its peak after the last look "
+		"is lost",
 		(int)m->pid, (int)m->comm_len, m->comm);
 	dn_procfs_add_counts(&p->departed, &m->now);
 }
 
 static void keep_delay(struct dn_procfs *p, struct dn_procfs_member *m)
 {
-	p->reaped_delay_ns = dn_add_sat(p->reaped_delay_ns, dn_sub_sat(m->delay_ns, m->delay_base_ns));
+	p->reaped_delay_ns =
+		dn_add_sat(p->reaped_delay_ns, dn_sub_sat(m->delay_ns, m->delay_base_ns));
 	m->delay_ns = m->delay_base_ns;
 }
 
@@ -359,6 +372,8 @@ static void on_zombie(struct dn_procfs *p, const struct dn_process_event *event)
 	if (m) {
 		m->zombie = true;
 		look_at_zombie(p, m);
+		if (p->source)
+			dn_procfs_tell_name(p, m);
 		/* Its children are denet's now, and the end is near. */
 		p->walk.due_ns = 0;
 	}
@@ -368,7 +383,8 @@ static void on_zombie(struct dn_procfs *p, const struct dn_process_event *event)
 
 static uint64_t timeval_ns(const struct timeval *tv)
 {
-	return dn_add_sat(dn_procfs_mul_sat((uint64_t)tv->tv_sec, UINT64_C(1000000000)), (uint64_t)tv->tv_usec * 1000);
+	return dn_add_sat(dn_procfs_mul_sat((uint64_t)tv->tv_sec, UINT64_C(1000000000)),
+		(uint64_t)tv->tv_usec * 1000);
 }
 
 static void counts_of_rusage(const struct rusage *rusage, struct dn_procfs_counts *ret)
@@ -386,8 +402,8 @@ static void counts_of_rusage(const struct rusage *rusage, struct dn_procfs_count
 /* --no-children: rusage holds the children too, once there were any. */
 void dn_procfs_degrade_own_only(struct dn_procfs *p, const struct dn_procfs_member *m)
 {
-	static const char *const format =
-		"%d (%.*s) had children, and the kernel adds theirs to its own: only what it had before is known";
+	static const char *const format = "%d (%.*s) had children, and the kernel adds theirs to "
+					  "its own: only what it had before is known";
 
 	if (p->own_only_told)
 		return;
@@ -395,13 +411,13 @@ void dn_procfs_degrade_own_only(struct dn_procfs *p, const struct dn_procfs_memb
 	for (int i = DN_PROCFS_VOLUNTARY; i < DN_PROCFS_COUNT_N; i++)
 		dn_procfs_degrade(p, count_metrics[i], DN_QUALITY_LOWER_BOUND, format, (int)m->pid,
 			(int)m->comm_len, m->comm);
-	dn_procfs_degrade(p, DN_M_memory_peak_rss_bytes, DN_QUALITY_LOWER_BOUND, format, (int)m->pid,
-		(int)m->comm_len, m->comm);
+	dn_procfs_degrade(p, DN_M_memory_peak_rss_bytes, DN_QUALITY_LOWER_BOUND, format,
+		(int)m->pid, (int)m->comm_len, m->comm);
 }
 
 /* A process that reaped nobody: what it leaves is its own. */
-static void show_last_word(struct dn_procfs *p, struct dn_procfs_member *m, const struct dn_procfs_counts *last,
-	uint64_t maxrss_bytes)
+static void show_last_word(struct dn_procfs *p, struct dn_procfs_member *m,
+	const struct dn_procfs_counts *last, uint64_t maxrss_bytes)
 {
 	for (int i = 0; i < DN_PROCFS_COUNT_N; i++) {
 		if (i == DN_PROCFS_CPU || (i >= DN_PROCFS_IO && !p->mark.valid))
@@ -430,7 +446,8 @@ static void on_reaped(struct dn_procfs *p, const struct dn_process_event *event)
 	if (p->io && !(after.valid && p->mark.valid)) {
 		for (int i = DN_PROCFS_IO; i < DN_PROCFS_COUNT_N; i++)
 			dn_procfs_degrade(p, count_metrics[i], DN_QUALITY_LOWER_BOUND,
-				"denet could not read its own I/O account when %d was reaped", (int)event->pid);
+				"denet could not read its own I/O account when %d was reaped",
+				(int)event->pid);
 	}
 	if (m && p->env->no_children && dn_procfs_reaped_some(m)) {
 		dn_procfs_degrade_own_only(p, m);

@@ -207,8 +207,8 @@ int dn_procfs_parse_status(const char *text, size_t len, struct dn_procfs_status
 				voluntary = true;
 			break;
 		case 'n':
-			if (number_line(line, stop, "nonvoluntary_ctxt_switches",
-				    &status.involuntary))
+			if (number_line(
+				    line, stop, "nonvoluntary_ctxt_switches", &status.involuntary))
 				involuntary = true;
 			break;
 		default:
@@ -225,8 +225,8 @@ int dn_procfs_parse_status(const char *text, size_t len, struct dn_procfs_status
 
 int dn_procfs_parse_io(const char *text, size_t len, uint64_t ret[DN_PROCFS_IO_N])
 {
-	static const char *const keys[DN_PROCFS_IO_N] = {
-		"rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes"};
+	static const char *const keys[DN_PROCFS_IO_N] = {"rchar", "wchar", "syscr", "syscw",
+		"read_bytes", "write_bytes", "cancelled_write_bytes"};
 	uint64_t value[DN_PROCFS_IO_N];
 	const char *end = text + len, *line = text;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Parsers of /proc and cgroup text. Pure: text in, numbers out. The text is hostile as far as names go, and cut or
- * empty when a process vanishes; numbers saturate. Text is NUL-terminated at text[len]. All return 0 or -EINVAL and
- * set *ret on success only.
+ * Parsers of /proc and cgroup text. Pure: text in, numbers out. The text is hostile as far as names
+ * go, and cut or empty when a process vanishes; numbers saturate. Text is NUL-terminated at
+ * text[len]. All return 0 or -EINVAL and set *ret on success only.
  */
 #ifndef DENET_PROCFS_PARSE_H
 #define DENET_PROCFS_PARSE_H
@@ -72,8 +72,9 @@ int dn_procfs_parse_psi(const char *text, size_t len, struct dn_procfs_psi *ret)
 /* "key value" lines, as in cpu.stat; key NULL: the text is one number. */
 int dn_procfs_parse_keyed(const char *text, size_t len, const char *key, uint64_t *ret);
 /*
- * The next pid of a children file; *position moves on. last says that no more text follows, so that a number at the
- * very end is whole. 1 with *ret set, 0 when there is none, -EINVAL for what is no pid.
+ * The next pid of a children file; *position moves on. last says that no more text follows, so that
+ * a number at the very end is whole. 1 with *ret set, 0 when there is none, -EINVAL for what is no
+ * pid.
  */
 int dn_procfs_next_pid(const char *text, size_t len, bool last, size_t *position, pid_t *ret);
 

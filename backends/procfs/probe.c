@@ -11,22 +11,23 @@
 
 #include "procfs.h"
 
-static const char if_lossy[] =
-	"processes that the kernel reaps itself (SIGCHLD ignored) leave nothing, and nobody here would notice";
+static const char if_lossy[] = "processes that the kernel reaps itself (SIGCHLD ignored) leave "
+			       "nothing, and nobody here would notice";
 static const char attach_reason[] =
 	"processes of an attached tree are read while they live: their last moments may be missed";
 static const char gauge_reason[] = "a gauge, seen at each sample";
 static const char split_reason[] = "the kernel splits user and system time at its timer tick";
 static const char other_user_hint[] =
-	"run denet as the user of the process, or give it CAP_SYS_PTRACE: setcap cap_sys_ptrace+ep on the denet binary";
+	"run denet as the user of the process, or give it CAP_SYS_PTRACE: setcap cap_sys_ptrace+ep "
+	"on the denet binary";
 
 static bool wanted(const struct dn_procfs *p, unsigned metric)
 {
 	return dn_metric_set_has(&p->env->wanted, metric);
 }
 
-static void offer(struct dn_procfs *p, struct dn_probe *probe, unsigned metric, enum dn_quality quality,
-	const char *source, const char *reason)
+static void offer(struct dn_procfs *p, struct dn_probe *probe, unsigned metric,
+	enum dn_quality quality, const char *source, const char *reason)
 {
 	if (wanted(p, metric))
 		dn_probe_offer(probe, metric, quality, source, reason);
@@ -40,13 +41,14 @@ static void refuse(struct dn_procfs *p, struct dn_probe *probe, unsigned metric,
 }
 
 /* Counters that reach denet by being reaped. */
-static void offer_reaped(struct dn_procfs *p, struct dn_probe *probe, unsigned metric, const char *source,
-	const char *live_source)
+static void offer_reaped(struct dn_procfs *p, struct dn_probe *probe, unsigned metric,
+	const char *source, const char *live_source)
 {
 	bool tick = metric == DN_M_cpu_user_ns || metric == DN_M_cpu_system_ns;
 
 	if (p->env->attach)
-		offer(p, probe, metric, DN_QUALITY_SAMPLED, live_source, tick ? split_reason : attach_reason);
+		offer(p, probe, metric, DN_QUALITY_SAMPLED, live_source,
+			tick ? split_reason : attach_reason);
 	else
 		offer(p, probe, metric, tick ? DN_QUALITY_SAMPLED : DN_QUALITY_EXACT, source,
 			tick ? split_reason : NULL);
@@ -58,7 +60,8 @@ static void probe_counters(struct dn_procfs *p, struct dn_probe *probe)
 {
 	const struct dn_env *env = p->env;
 
-	offer_reaped(p, probe, DN_M_cpu_total_ns, "CPU clocks, rusage", env->fixture ? "stat" : "CPU clocks, stat");
+	offer_reaped(p, probe, DN_M_cpu_total_ns, "CPU clocks, rusage",
+		env->fixture ? "stat" : "CPU clocks, stat");
 	offer_reaped(p, probe, DN_M_cpu_user_ns, "rusage, stat", "stat");
 	offer_reaped(p, probe, DN_M_cpu_system_ns, "rusage, stat", "stat");
 	offer_reaped(p, probe, DN_M_memory_minor_faults, "rusage, stat", "stat");
@@ -67,7 +70,8 @@ static void probe_counters(struct dn_procfs *p, struct dn_probe *probe)
 	for (unsigned m = DN_M_cpu_voluntary_switches; m <= DN_M_cpu_involuntary_switches; m++) {
 		if (env->attach)
 			offer(p, probe, m, DN_QUALITY_LOWER_BOUND, "status",
-				"what threads and processes did between the last look and their end is lost");
+				"what threads and processes did between the last look and their "
+				"end is lost");
 		else
 			offer_reaped(p, probe, m, "rusage, status", "status");
 	}
@@ -92,8 +96,9 @@ static int try_io(struct dn_procfs *p)
 
 static void probe_io(struct dn_procfs *p, struct dn_probe *probe)
 {
-	static const unsigned metrics[] = {DN_M_io_read_bytes, DN_M_io_write_bytes, DN_M_io_cancelled_write_bytes,
-		DN_M_io_read_chars, DN_M_io_write_chars, DN_M_io_read_calls, DN_M_io_write_calls};
+	static const unsigned metrics[] = {DN_M_io_read_bytes, DN_M_io_write_bytes,
+		DN_M_io_cancelled_write_bytes, DN_M_io_read_chars, DN_M_io_write_chars,
+		DN_M_io_read_calls, DN_M_io_write_calls};
 	const char *reason = NULL, *hint = NULL;
 	bool any = false;
 	int r;
@@ -104,7 +109,8 @@ static void probe_io(struct dn_procfs *p, struct dn_probe *probe)
 		return;
 	r = try_io(p);
 	if (r < 0 && p->env->attach && p->env->n_targets > 0) {
-		reason = dn_probe_printf(probe, "/proc/%d/io: %s", (int)p->env->targets[0], strerror(-r));
+		reason = dn_probe_printf(
+			probe, "/proc/%d/io: %s", (int)p->env->targets[0], strerror(-r));
 		hint = r == -EACCES || r == -EPERM ? other_user_hint : NULL;
 	} else if (r < 0) {
 		reason = dn_probe_printf(probe, "/proc/self/io: %s", strerror(-r));
@@ -113,7 +119,8 @@ static void probe_io(struct dn_procfs *p, struct dn_probe *probe)
 		if (r < 0)
 			refuse(p, probe, metrics[i], dn_fact_from_errno(r), reason, hint);
 		else
-			offer_reaped(p, probe, metrics[i], "own io across wait, /proc/PID/io", "/proc/PID/io");
+			offer_reaped(p, probe, metrics[i], "own io across wait, /proc/PID/io",
+				"/proc/PID/io");
 	}
 }
 
@@ -126,15 +133,21 @@ static void probe_delay(struct dn_procfs *p, struct dn_probe *probe)
 
 	if (!wanted(p, DN_M_cpu_run_delay_ns))
 		return;
-	n = p->env->fixture ? 0 : dn_read_file_at(p->env->proc_fd, "self/schedstat", text, sizeof(text));
-	if (!p->env->fixture && (n < 0 || dn_procfs_parse_schedstat(text, (size_t)n, &schedstat) < 0 ||
-					schedstat.slices == 0)) {
-		refuse(p, probe, DN_M_cpu_run_delay_ns, n < 0 ? dn_fact_from_errno((int)n) : DN_FACT_UNSUPPORTED,
-			"/proc/PID/schedstat: this kernel was built without scheduler statistics", NULL);
+	n = p->env->fixture
+		    ? 0
+		    : dn_read_file_at(p->env->proc_fd, "self/schedstat", text, sizeof(text));
+	if (!p->env->fixture &&
+		(n < 0 || dn_procfs_parse_schedstat(text, (size_t)n, &schedstat) < 0 ||
+			schedstat.slices == 0)) {
+		refuse(p, probe, DN_M_cpu_run_delay_ns,
+			n < 0 ? dn_fact_from_errno((int)n) : DN_FACT_UNSUPPORTED,
+			"/proc/PID/schedstat: this kernel was built without scheduler statistics",
+			NULL);
 		return;
 	}
 	offer(p, probe, DN_M_cpu_run_delay_ns, DN_QUALITY_LOWER_BOUND, "schedstat",
-		"read of each live thread: what threads waited between the last look and their end is lost");
+		"read of each live thread: what threads waited between the last look and their end "
+		"is lost");
 }
 
 static void probe_gauges(struct dn_procfs *p, struct dn_probe *probe)
@@ -148,7 +161,8 @@ static void probe_gauges(struct dn_procfs *p, struct dn_probe *probe)
 		"the largest sum that a sample saw");
 	offer(p, probe, DN_M_process_threads, DN_QUALITY_SAMPLED, "stat", gauge_reason);
 	if (wanted(p, DN_M_memory_pss_bytes)) {
-		if (!p->env->fixture && faccessat(p->env->proc_fd, "self/smaps_rollup", F_OK, 0) < 0)
+		if (!p->env->fixture &&
+			faccessat(p->env->proc_fd, "self/smaps_rollup", F_OK, 0) < 0)
 			refuse(p, probe, DN_M_memory_pss_bytes, dn_fact_from_errno(-errno),
 				"this kernel has no /proc/PID/smaps_rollup", NULL);
 		else
@@ -156,17 +170,19 @@ static void probe_gauges(struct dn_procfs *p, struct dn_probe *probe)
 				"read rarely: reading may take 0.5 % of the time at most");
 	}
 	if (wanted(p, DN_M_process_fds)) {
-		p->no_fd_count = !p->env->fixture &&
-				 (fstatat(p->env->proc_fd, "self/fd", &st, 0) < 0 || st.st_size <= 0);
+		p->no_fd_count =
+			!p->env->fixture &&
+			(fstatat(p->env->proc_fd, "self/fd", &st, 0) < 0 || st.st_size <= 0);
 		offer(p, probe, DN_M_process_fds, DN_QUALITY_SAMPLED,
-			p->no_fd_count ? "entries of /proc/PID/fd" : "size of /proc/PID/fd", gauge_reason);
+			p->no_fd_count ? "entries of /proc/PID/fd" : "size of /proc/PID/fd",
+			gauge_reason);
 	}
 }
 
 static void probe_source(struct dn_procfs *p, struct dn_probe *probe)
 {
-	static const char reason[] =
-		"found by walking the children files: what lives and dies between two walks is not seen";
+	static const char reason[] = "found by walking the children files: what lives and dies "
+				     "between two walks is not seen";
 
 	if (p->env->no_children) {
 		offer(p, probe, DN_M_process_started, DN_QUALITY_EXACT, "the targets", NULL);
@@ -186,12 +202,14 @@ static void probe_without_proc(struct dn_procfs *p, struct dn_probe *probe, int 
 
 	p->no_proc = true;
 	probe->fact = DN_FACT_BROKEN;
-	probe->reason = dn_probe_printf(probe, "/proc/self/stat: %s: no procfs there", strerror(-r));
+	probe->reason =
+		dn_probe_printf(probe, "/proc/self/stat: %s: no procfs there", strerror(-r));
 	probe->hint = hint;
 	for (unsigned m = 0; m < DN_M_STATIC_N; m++) {
-		if (dn_metric_info(m)->flags & DN_FLAG_DERIVED || (m >= DN_M_network_rx_bytes && m <= DN_M_network_sockets) ||
-			(m >= DN_M_hw_cycles && m <= DN_M_hw_branch_miss_ratio) || m == DN_M_cpu_blocked_ns ||
-			m == DN_M_cpu_migrations)
+		if (dn_metric_info(m)->flags & DN_FLAG_DERIVED ||
+			(m >= DN_M_network_rx_bytes && m <= DN_M_network_sockets) ||
+			(m >= DN_M_hw_cycles && m <= DN_M_hw_branch_miss_ratio) ||
+			m == DN_M_cpu_blocked_ns || m == DN_M_cpu_migrations)
 			continue;
 		refuse(p, probe, m, DN_FACT_BROKEN, probe->reason, hint);
 	}
@@ -214,7 +232,8 @@ static int try_proc(const struct dn_env *env)
 	return dn_procfs_parse_stat(text, (size_t)n, &stat);
 }
 
-int dn_procfs_probe(const struct dn_env *env, struct dn_probe *probe, struct dn_backend **ret_backend)
+int dn_procfs_probe(
+	const struct dn_env *env, struct dn_probe *probe, struct dn_backend **ret_backend)
 {
 	extern const struct dn_backend_ops dn_backend_procfs;
 	struct dn_procfs *p = calloc(1, sizeof(*p));

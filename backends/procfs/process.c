@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Readers of one process. One descriptor per process is kept open: statm, which is read at every sample and proves that
- * the pid is still the process that we mean. The other files are opened by path, rarely, and believed only while
- * that descriptor still answers.
+ * Readers of one process. One descriptor per process is kept open: statm, which is read at every
+ * sample and proves that the pid is still the process that we mean. The other files are opened by
+ * path, rarely, and believed only while that descriptor still answers.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -34,7 +34,8 @@ static int clock_of(pid_t pid, uint64_t *ret_ns)
 {
 	struct timespec ts;
 
-	/* The CPU clock of all threads of pid; of any user's process. Not in the vDSO, so no libc is in the way. */
+	/* The CPU clock of all threads of pid; of any user's process. Not in the vDSO, so no libc
+	 * is in the way. */
 	if (syscall(SYS_clock_gettime, (clockid_t)(~(unsigned)pid << 3 | 2), &ts) < 0)
 		return -errno;
 	*ret_ns = dn_timespec_ns(&ts);
@@ -59,15 +60,19 @@ static void mark_gone(struct dn_procfs *p, struct dn_procfs_member *m)
 /* Who answers is the process that we mean, or it is marked gone. */
 bool dn_procfs_is_gone(struct dn_procfs *p, struct dn_procfs_member *m)
 {
-	char byte;
+	char path[16], byte;
 	uint64_t ns;
 
 	if (m->gone)
 		return true;
-	if (m->fd >= 0) {
+	if (p->env->fixture) {
+		snprintf(path, sizeof(path), "%d", (int)m->pid);
+		if (faccessat(p->env->proc_fd, path, F_OK, 0) < 0)
+			mark_gone(p, m);
+	} else if (m->fd >= 0) {
 		if (pread(m->fd, &byte, 1, 0) < 0 && errno == ESRCH)
 			mark_gone(p, m);
-	} else if (!p->env->fixture && clock_of(m->pid, &ns) < 0) {
+	} else if (clock_of(m->pid, &ns) < 0) {
 		mark_gone(p, m);
 	}
 	return m->gone;
@@ -80,7 +85,8 @@ ssize_t dn_procfs_read_file(struct dn_procfs *p, struct dn_procfs_member *m, con
 
 	snprintf(path, sizeof(path), "%d/%s", (int)m->pid, name);
 	{
-		dn_cleanup(dn_closep) int fd = dn_open_at(p->env->proc_fd, path, O_RDONLY | O_NONBLOCK);
+		dn_cleanup(dn_closep) int fd =
+			dn_open_at(p->env->proc_fd, path, O_RDONLY | O_NONBLOCK);
 
 		n = fd < 0 ? fd : read_once(fd, p->buffer, sizeof(p->buffer));
 	}
@@ -128,10 +134,12 @@ void dn_procfs_show(struct dn_procfs *p, struct dn_procfs_member *m, unsigned me
 	if (m->basing && m->own_base)
 		m->own_base->v[count] = own;
 	if (m->process && dn_metric_set_has(&p->assigned, metric))
-		dn_process_u64(m->process, metric, dn_sub_sat(own, m->own_base ? m->own_base->v[count] : 0));
+		dn_process_u64(m->process, metric,
+			dn_sub_sat(own, m->own_base ? m->own_base->v[count] : 0));
 }
 
-void dn_procfs_show_gauge(struct dn_procfs *p, struct dn_procfs_member *m, unsigned metric, uint64_t value)
+void dn_procfs_show_gauge(
+	struct dn_procfs *p, struct dn_procfs_member *m, unsigned metric, uint64_t value)
 {
 	/* Before the command's exec it would be that of denet's own child. */
 	if (m->process && !m->basing && dn_metric_set_has(&p->assigned, metric))
@@ -151,7 +159,7 @@ int dn_procfs_read_clock(struct dn_procfs *p, struct dn_procfs_member *m)
 	int r;
 
 	if (p->env->fixture)
-		return 0;
+		return dn_procfs_is_gone(p, m) ? -ESRCH : 0;
 	r = clock_of(m->pid, &ns);
 	if (r < 0 || ns < m->clock_ns) {
 		/* Reaped; or its pid is somebody else's by now, whose clock began later. */
@@ -162,24 +170,27 @@ int dn_procfs_read_clock(struct dn_procfs *p, struct dn_procfs_member *m)
 	return 0;
 }
 
-static void remember_identity(struct dn_procfs *p, struct dn_procfs_member *m, const struct dn_procfs_stat *stat)
+static void remember_identity(
+	struct dn_procfs *p, struct dn_procfs_member *m, const struct dn_procfs_stat *stat)
 {
 	size_t len = stat->comm_len < sizeof(m->comm) ? stat->comm_len : sizeof(m->comm);
 	bool known = m->start_ticks != 0 || m->comm_len != 0;
 	bool both = stat->start_stack != 0 && m->start_stack != 0;
 
+	bool other = known && (len != m->comm_len || memcmp(m->comm, stat->comm, len) != 0);
+
 	m->start_ticks = stat->start_ticks;
-	if (known && stat->state == 'Z')
-		return; /* its memory is gone, and with it the stack */
 	if (known && both && stat->start_stack != m->start_stack)
 		m->new_image = true; /* the stack begins elsewhere, under whatever name */
-	else if (known && (len != m->comm_len || memcmp(m->comm, stat->comm, len) != 0) && both)
+	else if (other && both)
 		m->new_name = true;
-	else if (known && (len != m->comm_len || memcmp(m->comm, stat->comm, len) != 0))
-		m->new_image = true; /* the stack is not for us to see; most often it is an exec */
+	else if (other)
+		m->new_image = true; /* the stack is not for us to see, or gone; most often it is an
+					exec */
 	if (m->new_image)
 		dn_procfs_set_execed(p, m);
-	m->start_stack = stat->start_stack;
+	if (stat->state != 'Z')
+		m->start_stack = stat->start_stack;
 	memcpy(m->comm, stat->comm, len);
 	m->comm_len = len;
 }
@@ -208,8 +219,10 @@ int dn_procfs_read_stat(struct dn_procfs *p, struct dn_procfs_member *m)
 	user = dn_procfs_mul_sat(stat.utime, p->tick_ns);
 	system = dn_procfs_mul_sat(stat.stime, p->tick_ns);
 	keep = p->env->no_children ? 0 : UINT64_MAX; /* mask: what the children add */
-	m->now.v[DN_PROCFS_USER] = dn_add_sat(user, dn_procfs_mul_sat(stat.cutime, p->tick_ns) & keep);
-	m->now.v[DN_PROCFS_SYSTEM] = dn_add_sat(system, dn_procfs_mul_sat(stat.cstime, p->tick_ns) & keep);
+	m->now.v[DN_PROCFS_USER] =
+		dn_add_sat(user, dn_procfs_mul_sat(stat.cutime, p->tick_ns) & keep);
+	m->now.v[DN_PROCFS_SYSTEM] =
+		dn_add_sat(system, dn_procfs_mul_sat(stat.cstime, p->tick_ns) & keep);
 	m->now.v[DN_PROCFS_MINFLT] = dn_add_sat(stat.minflt, stat.cminflt & keep);
 	m->now.v[DN_PROCFS_MAJFLT] = dn_add_sat(stat.majflt, stat.cmajflt & keep);
 	if (p->env->fixture)
@@ -272,7 +285,8 @@ int dn_procfs_read_io(struct dn_procfs *p, struct dn_procfs_member *m)
 	if (n == -ESRCH)
 		return -ESRCH;
 	if (n < 0) {
-		/* A zombie's file is not for us; its parent's will have it. Of a live one we must not claim to know. */
+		/* A zombie's file is not for us; its parent's will have it. Of a live one we must
+		 * not claim to know. */
 		if (!m->zombie)
 			(void)dn_procfs_read_stat(p, m);
 		m->io_refused = !m->zombie && !m->gone;
@@ -282,7 +296,8 @@ int dn_procfs_read_io(struct dn_procfs *p, struct dn_procfs_member *m)
 		return -EINVAL;
 	m->io_refused = false;
 	if (p->env->no_children) {
-		/* Its children's I/O is in it as soon as it reaped one: what was read before stands. */
+		/* Its children's I/O is in it as soon as it reaped one: what was read before
+		 * stands. */
 		int r = dn_procfs_read_stat(p, m);
 
 		if (r < 0)
@@ -294,13 +309,15 @@ int dn_procfs_read_io(struct dn_procfs *p, struct dn_procfs_member *m)
 	}
 	for (int i = 0; i < DN_PROCFS_IO_N; i++) {
 		m->now.v[DN_PROCFS_IO + i] = value[i];
-		dn_procfs_show(p, m, metrics[i], (enum dn_procfs_count)(DN_PROCFS_IO + i), value[i]);
+		dn_procfs_show(
+			p, m, metrics[i], (enum dn_procfs_count)(DN_PROCFS_IO + i), value[i]);
 	}
 	return 0;
 }
 
 /* getdents64(2) into the caller's buffer: opendir() would allocate 32 KiB for each. */
-int dn_procfs_each_number(int dir_fd, char *buffer, size_t size, bool (*fn)(void *arg, pid_t number), void *arg)
+int dn_procfs_each_number(
+	int dir_fd, char *buffer, size_t size, bool (*fn)(void *arg, pid_t number), void *arg)
 {
 	for (;;) {
 		long n = syscall(SYS_getdents64, dir_fd, buffer, size);
@@ -345,7 +362,8 @@ int dn_procfs_read_fds(struct dn_procfs *p, struct dn_procfs_member *m)
 			return dn_procfs_is_gone(p, m) ? -ESRCH : -errno;
 		n = st.st_size > 0 ? (uint64_t)st.st_size : 0;
 	} else {
-		dn_cleanup(dn_closep) int fd = dn_open_at(p->env->proc_fd, path, O_RDONLY | O_DIRECTORY);
+		dn_cleanup(dn_closep) int fd =
+			dn_open_at(p->env->proc_fd, path, O_RDONLY | O_DIRECTORY);
 		int r;
 
 		if (fd < 0 && dn_procfs_is_gone(p, m))

@@ -18,15 +18,16 @@ static bool any_of(const struct dn_metric_set *set, const unsigned *metrics, siz
 	return false;
 }
 
-#define ANY(p, ...)                                                                                                    \
-	any_of(&(p)->assigned, (const unsigned[]){__VA_ARGS__}, sizeof((const unsigned[]){__VA_ARGS__}) / sizeof(unsigned))
+#define ANY(p, ...)                                                                                \
+	any_of(&(p)->assigned, (const unsigned[]){__VA_ARGS__},                                    \
+		sizeof((const unsigned[]){__VA_ARGS__}) / sizeof(unsigned))
 
 /* What is assigned decides which files are read. */
 static void choose_classes(struct dn_procfs *p)
 {
 	p->cpu = ANY(p, DN_M_cpu_total_ns);
-	p->io = ANY(p, DN_M_io_read_bytes, DN_M_io_write_bytes, DN_M_io_cancelled_write_bytes, DN_M_io_read_chars,
-		DN_M_io_write_chars, DN_M_io_read_calls, DN_M_io_write_calls);
+	p->io = ANY(p, DN_M_io_read_bytes, DN_M_io_write_bytes, DN_M_io_cancelled_write_bytes,
+		DN_M_io_read_chars, DN_M_io_write_chars, DN_M_io_read_calls, DN_M_io_write_calls);
 	p->peak = ANY(p, DN_M_memory_peak_rss_bytes);
 	p->pss = ANY(p, DN_M_memory_pss_bytes);
 	p->source = ANY(p, DN_M_process_started);
@@ -34,23 +35,25 @@ static void choose_classes(struct dn_procfs *p)
 	if (p->no_proc)
 		return;
 	if (p->cpu || p->env->no_children ||
-		ANY(p, DN_M_cpu_user_ns, DN_M_cpu_system_ns, DN_M_memory_minor_faults, DN_M_memory_major_faults,
-			DN_M_process_threads))
+		ANY(p, DN_M_cpu_user_ns, DN_M_cpu_system_ns, DN_M_memory_minor_faults,
+			DN_M_memory_major_faults, DN_M_process_threads))
 		p->classes |= 1u << DN_PROCFS_CLASS_STAT;
 	if (p->io)
 		p->classes |= 1u << DN_PROCFS_CLASS_IO;
-	if (p->peak ||
-		ANY(p, DN_M_cpu_voluntary_switches, DN_M_cpu_involuntary_switches, DN_M_memory_swap_bytes))
+	if (p->peak || ANY(p, DN_M_cpu_voluntary_switches, DN_M_cpu_involuntary_switches,
+			       DN_M_memory_swap_bytes))
 		p->classes |= 1u << DN_PROCFS_CLASS_STATUS;
 	if (ANY(p, DN_M_cpu_run_delay_ns))
 		p->classes |= 1u << DN_PROCFS_CLASS_SCHED;
 	if (ANY(p, DN_M_process_fds))
 		p->classes |= 1u << DN_PROCFS_CLASS_FDS;
-	if (p->pss || ANY(p, DN_M_memory_rss_bytes, DN_M_memory_virtual_bytes, DN_M_memory_peak_tree_rss_bytes))
+	if (p->pss || ANY(p, DN_M_memory_rss_bytes, DN_M_memory_virtual_bytes,
+			      DN_M_memory_peak_tree_rss_bytes))
 		p->classes |= 1u << DN_PROCFS_CLASS_STATM;
 }
 
-static int procfs_open(struct dn_backend *backend, const struct dn_metric_set *assigned, struct dn_core *core)
+static int procfs_open(
+	struct dn_backend *backend, const struct dn_metric_set *assigned, struct dn_core *core)
 {
 	struct dn_procfs *p = (struct dn_procfs *)backend;
 	long ticks = sysconf(_SC_CLK_TCK), page = sysconf(_SC_PAGESIZE);
@@ -66,15 +69,17 @@ static int procfs_open(struct dn_backend *backend, const struct dn_metric_set *a
 	p->self_tid = (pid_t)syscall(SYS_gettid);
 	choose_classes(p);
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > 64)
-		p->kept_max = limit.rlim_cur - 64 < DN_PROCFS_MEMBERS_MAX ? (unsigned)(limit.rlim_cur - 64)
-									   : DN_PROCFS_MEMBERS_MAX;
+		p->kept_max = limit.rlim_cur - 64 < DN_PROCFS_MEMBERS_MAX
+				      ? (unsigned)(limit.rlim_cur - 64)
+				      : DN_PROCFS_MEMBERS_MAX;
 	if (p->io && !p->env->attach) {
 		r = dn_procfs_open_self_io(p);
 		if (r < 0)
 			return r;
 	}
 	dn_procfs_system_open(p);
-	for (struct dn_process *process = dn_tree_first(core->tree); process; process = process->next) {
+	for (struct dn_process *process = dn_tree_first(core->tree); process;
+		process = process->next) {
 		struct dn_process_event event = {
 			.type = DN_PROCESS_BORN, .process = process, .pid = process->pid};
 

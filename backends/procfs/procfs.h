@@ -2,16 +2,16 @@
 /*
  * The procfs backend's inside.
  *
- * Totals without double counting: when a parent reaps a child, the kernel adds the child's CPU time, faults and I/O to
- * the parent. So the tree's total is
+ * Totals without double counting: when a parent reaps a child, the kernel adds the child's CPU
+ * time, faults and I/O to the parent. So the tree's total is
  *
  *   what denet itself reaped (rusage; for I/O what denet's own account grew by)
  * + each live member with what it has reaped
  * + what left with a parent that nobody watches (departed)
  * - what was there before measuring began (base).
  *
- * A parent is always read before its children: a child that is reaped in between is missing once instead of counted
- * twice, and a counter never falls.
+ * A parent is always read before its children: a child that is reaped in between is missing once
+ * instead of counted twice, and a counter never falls.
  */
 #ifndef DENET_PROCFS_H
 #define DENET_PROCFS_H
@@ -52,34 +52,37 @@ enum dn_procfs_class {
 };
 
 struct dn_procfs_member {
-	struct dn_procfs_member *prev, *next; /* in order of birth: parents come before their children */
+	struct dn_procfs_member *prev,
+		*next; /* in order of birth: parents come before their children */
 	struct dn_procfs_member *hash_next;
 	struct dn_process *process; /* NULL: a zombie that its parent has not reaped yet */
 	pid_t pid, ppid;
-	int fd; /* statm, kept open: it says ESRCH for ever once the process is gone; -1 when there is none */
+	int fd; /* statm, kept open: it says ESRCH for ever once the process is gone; -1 when there
+		   is none */
 	unsigned threads;
 	char comm[16];
 	size_t comm_len;
 	uint64_t start_ticks; /* 0: unknown */
 	uint64_t start_stack;
-	struct dn_procfs_counts now;  /* own and reaped children's, as last seen */
+	struct dn_procfs_counts now; /* own and reaped children's, as last seen */
 	struct dn_procfs_counts *own_base; /* inherited ones: own values when measuring began */
 	uint64_t clock_ns, reaped_ns; /* own CPU clock; cutime + cstime */
-	uint64_t reaped_faults, reaped_faults_base; /* above the base: it has reaped children since */
+	uint64_t reaped_faults,
+		reaped_faults_base; /* above the base: it has reaped children since */
 	uint64_t rss_bytes, size_bytes, swap_bytes, hwm_bytes, fds, delay_ns, delay_base_ns;
 	uint64_t pss_bytes, pss_cost_ns;
 	/*
-	 * Its CPU clock before each class (and its children) was read last. A process that has not run since can't have
-	 * changed what it shows, but for what reclaim takes from it.
+	 * Its CPU clock before each class (and its children) was read last. A process that has not
+	 * run since can't have changed what it shows, but for what reclaim takes from it.
 	 */
 	uint64_t seen_ns[DN_PROCFS_CLASS_N], walked_ns;
 	uint64_t memory_t_ns[2]; /* when statm, status were read */
 	unsigned read; /* a bit per class that was read */
 	uint32_t pss_round;
-	bool gone : 1;   /* reaped, but nobody told us yet */
+	bool gone : 1; /* reaped, but nobody told us yet */
 	bool zombie : 1;
 	bool target : 1;
-	bool dirty : 1;  /* a child of it ended: what it has reaped changed */
+	bool dirty : 1; /* a child of it ended: what it has reaped changed */
 	bool walked : 1;
 	bool had_child_exit : 1;
 	bool sigchld_checked : 1;
@@ -89,7 +92,7 @@ struct dn_procfs_member {
 	bool hidden : 1; /* alive, but not in /proc for us */
 	bool io_refused : 1;
 	bool basing : 1; /* the values of before measuring began are being read */
-	bool named : 1;  /* the process source told its name */
+	bool named : 1; /* the process source told its name */
 	bool new_name : 1, new_image : 1; /* to be told by the process source */
 };
 
@@ -114,7 +117,7 @@ struct dn_procfs {
 
 	struct dn_metric_set assigned;
 	unsigned classes; /* a bit per class that something assigned needs */
-	bool no_proc;     /* nothing but rusage and CPU clocks */
+	bool no_proc; /* nothing but rusage and CPU clocks */
 	bool no_fd_count; /* the size of /proc/PID/fd is not told: entries must be counted */
 	bool cpu, io, peak, pss, source; /* assigned */
 	uint64_t tick_ns, page_bytes;
@@ -130,16 +133,17 @@ struct dn_procfs {
 	struct dn_procfs_counts reaped, departed, base, shown;
 	struct dn_procfs_io_mark mark;
 	uint64_t reaped_delay_ns, shown_delay_ns;
-	uint64_t hwm_bytes;    /* largest VmHWM seen after exec */
+	uint64_t hwm_bytes; /* largest VmHWM seen after exec */
 	uint64_t maxrss_bytes; /* largest ru_maxrss of what denet reaped */
-	uint64_t floor_bytes;  /* what denet's own child had before exec: ru_maxrss can't fall below it */
+	uint64_t floor_bytes; /* what denet's own child had before exec: ru_maxrss can't fall below
+				 it */
 	uint64_t peak_tree_bytes;
-	uint64_t gate_ns;      /* CPU time of denet's child before the command's exec */
+	uint64_t gate_ns; /* CPU time of denet's child before the command's exec */
 	bool autoreap_told, own_only_told;
 	bool io_without_base; /* some process's I/O before measuring began is unknown */
 	bool final; /* the sample that is being made is the last */
 	unsigned vanished; /* members found gone in this sample */
-	unsigned reads;    /* members read in this sample */
+	unsigned reads; /* members read in this sample */
 
 	struct dn_procfs_round round[DN_PROCFS_CLASS_N];
 	unsigned first_class; /* rotates, so that no class starves */
@@ -166,19 +170,21 @@ struct dn_procfs {
 };
 
 /* probe.c */
-int dn_procfs_probe(const struct dn_env *env, struct dn_probe *probe, struct dn_backend **ret_backend);
+int dn_procfs_probe(
+	const struct dn_env *env, struct dn_probe *probe, struct dn_backend **ret_backend);
 
 /* member.c: the table. */
 struct dn_procfs_member *dn_procfs_find(const struct dn_procfs *p, pid_t pid);
 /* NULL when memory is short or the table full. */
-struct dn_procfs_member *dn_procfs_add(struct dn_procfs *p, pid_t pid, pid_t ppid, struct dn_process *process);
+struct dn_procfs_member *dn_procfs_add(
+	struct dn_procfs *p, pid_t pid, pid_t ppid, struct dn_process *process);
 void dn_procfs_remove(struct dn_procfs *p, struct dn_procfs_member *m);
 void dn_procfs_sort(struct dn_procfs *p); /* by start time */
 void dn_procfs_free_members(struct dn_procfs *p);
 
 /*
- * process.c: readers of one member. 0; -ESRCH when it is gone (and marked so); another negative errno. What was read is
- * in the member.
+ * process.c: readers of one member. 0; -ESRCH when it is gone (and marked so); another negative
+ * errno. What was read is in the member.
  */
 int dn_procfs_open_member(struct dn_procfs *p, struct dn_procfs_member *m);
 bool dn_procfs_is_gone(struct dn_procfs *p, struct dn_procfs_member *m);
@@ -192,24 +198,29 @@ ssize_t dn_procfs_read_file(struct dn_procfs *p, struct dn_procfs_member *m, con
 /* Own values into the process's slots: counters since measuring began, and gauges. */
 void dn_procfs_show(struct dn_procfs *p, struct dn_procfs_member *m, unsigned metric,
 	enum dn_procfs_count count, uint64_t own);
-void dn_procfs_show_gauge(struct dn_procfs *p, struct dn_procfs_member *m, unsigned metric, uint64_t value);
-/* Calls fn for each numeric name in a directory; stops when fn returns false. 0 or negative errno. */
-int dn_procfs_each_number(int dir_fd, char *buffer, size_t size, bool (*fn)(void *arg, pid_t number), void *arg);
+void dn_procfs_show_gauge(
+	struct dn_procfs *p, struct dn_procfs_member *m, unsigned metric, uint64_t value);
+/* Calls fn for each numeric name in a directory; stops when fn returns false. 0 or negative errno.
+ */
+int dn_procfs_each_number(
+	int dir_fd, char *buffer, size_t size, bool (*fn)(void *arg, pid_t number), void *arg);
 
 /* thread.c: what only threads tell. */
 int dn_procfs_read_status(struct dn_procfs *p, struct dn_procfs_member *m);
 int dn_procfs_read_sched(struct dn_procfs *p, struct dn_procfs_member *m);
 /* rss of a process whose main thread has ended while others run */
-int dn_procfs_read_task_statm(struct dn_procfs *p, struct dn_procfs_member *m, struct dn_procfs_statm *ret);
+int dn_procfs_read_task_statm(
+	struct dn_procfs *p, struct dn_procfs_member *m, struct dn_procfs_statm *ret);
 
 /* events.c */
 void dn_procfs_on_event(struct dn_backend *backend, const struct dn_process_event *event);
 int dn_procfs_open_self_io(struct dn_procfs *p);
 /* Degrades what is assigned to this backend; others have their own suppliers. */
-void dn_procfs_degrade(struct dn_procfs *p, unsigned metric, enum dn_quality quality, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
+void dn_procfs_degrade(struct dn_procfs *p, unsigned metric, enum dn_quality quality,
+	const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* All that reaches denet by being reaped. */
-void dn_procfs_degrade_reaped(struct dn_procfs *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void dn_procfs_degrade_reaped(struct dn_procfs *p, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 void dn_procfs_degrade_own_only(struct dn_procfs *p, const struct dn_procfs_member *m);
 void dn_procfs_check_sigchld(struct dn_procfs *p, struct dn_procfs_member *m, uint64_t ignored);
 unsigned dn_procfs_count_metric(enum dn_procfs_count count);
@@ -235,6 +246,8 @@ void dn_procfs_sample_pss(struct dn_procfs *p, struct dn_frame *frame, uint64_t 
 
 /* walk.c: the process source of last resort. */
 void dn_procfs_walk(struct dn_procfs *p, bool forced);
+/* Its first name, or a new one, to the process table. */
+void dn_procfs_tell_name(struct dn_procfs *p, struct dn_procfs_member *m);
 void dn_procfs_walk_start(struct dn_procfs *p);
 void dn_procfs_walk_finish(struct dn_procfs *p);
 

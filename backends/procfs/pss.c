@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Proportional memory. Reading smaps_rollup holds the target's mmap lock for as long as it walks its pages, so the reads may
- * take 0.5 % of the time that was measured, and the largest processes are read first. A sum is shown when all live
- * processes were read within one round.
+ * Proportional memory. Reading smaps_rollup holds the target's mmap lock for as long as it walks
+ * its pages, so the reads may take 0.5 % of the time that was measured, and the largest processes
+ * are read first. A sum is shown when all live processes were read within one round.
  */
 #include <errno.h>
 
@@ -27,7 +27,8 @@ static struct dn_procfs_member *largest_unread(const struct dn_procfs *p)
 	struct dn_procfs_member *best = NULL;
 
 	for (struct dn_procfs_member *m = p->first; m; m = m->next) {
-		if (readable(m) && m->pss_round != p->pss_state.round && (!best || m->rss_bytes > best->rss_bytes))
+		if (readable(m) && m->pss_round != p->pss_state.round &&
+			(!best || m->rss_bytes > best->rss_bytes))
 			best = m;
 	}
 	return best;
@@ -74,7 +75,8 @@ static bool go_on(struct dn_procfs *p, uint64_t elapsed_ns)
 
 		if (!m)
 			return true;
-		guess = m->pss_cost_ns ? m->pss_cost_ns : GUESS_CALL_NS + m->rss_bytes / GUESS_BYTES_PER_NS;
+		guess = m->pss_cost_ns ? m->pss_cost_ns
+				       : GUESS_CALL_NS + m->rss_bytes / GUESS_BYTES_PER_NS;
 		if (dn_add_sat(p->pss_state.spent_ns, guess) > elapsed_ns / DUTY)
 			return false;
 		r = read_pss(p, m);
@@ -115,5 +117,5 @@ void dn_procfs_sample_pss(struct dn_procfs *p, struct dn_frame *frame, uint64_t 
 			"smaps_rollup of a process of the tree is not readable for this user");
 	else
 		dn_procfs_degrade(p, DN_M_memory_pss_bytes, DN_QUALITY_MISSING,
-			"reading it once would have taken more than 0.5 %% of the time that was measured");
+			"the measured time was too short to read it within 0.5 %% of it");
 }

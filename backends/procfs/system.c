@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is measured of the machine or of the command's cgroup: PSI, CPU, memory and tasks of the cgroup. Each file is opened
- * once and read once a sample. The root cgroup is the whole machine: its numbers would say nothing of the command.
+ * What is measured of the machine or of the command's cgroup: PSI, CPU, memory and tasks of the
+ * cgroup. Each file is opened once and read once a sample. The root cgroup is the whole machine:
+ * its numbers would say nothing of the command.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -47,13 +48,13 @@ struct row {
 };
 
 #define PSI_REASON "the kernel brings its pressure accounts up to date every 2 seconds"
-#define PSI(name, file, line)                                                                                          \
-	{                                                                                                              \
-		DN_M_pressure_##name##_ns, true, DN_QUALITY_SAMPLED, PSI_REASON,                                       \
-		{                                                                                                      \
-			{PLACE_V2, file ".pressure", "cgroup PSI", line, 1},                                           \
-				{PLACE_HOST_PSI, "pressure/" file, "host PSI", line, 1},                               \
-		}                                                                                                      \
+#define PSI(name, file, line)                                                                      \
+	{                                                                                          \
+		DN_M_pressure_##name##_ns, true, DN_QUALITY_SAMPLED, PSI_REASON,                   \
+		{                                                                                  \
+			{PLACE_V2, file ".pressure", "cgroup PSI", line, 1},                       \
+				{PLACE_HOST_PSI, "pressure/" file, "host PSI", line, 1},           \
+		}                                                                                  \
 	}
 
 static const struct row rows[] = {
@@ -72,12 +73,15 @@ static const struct row rows[] = {
 	{DN_M_cgroup_cpu_throttled_periods, true, DN_QUALITY_EXACT, NULL,
 		{{PLACE_V2, "cpu.stat", "cgroup v2 cpu.stat", "nr_throttled", 1},
 			{PLACE_V1_CPU, "cpu.stat", "cgroup v1 cpu.stat", "nr_throttled", 1}}},
-	{DN_M_cgroup_memory_current_bytes, false, DN_QUALITY_SAMPLED, "a gauge, seen at each sample",
+	{DN_M_cgroup_memory_current_bytes, false, DN_QUALITY_SAMPLED,
+		"a gauge, seen at each sample",
 		{{PLACE_V2, "memory.current", "cgroup v2 memory.current", NULL, 1},
-			{PLACE_V1_MEMORY, "memory.usage_in_bytes", "cgroup v1 memory.usage_in_bytes", NULL, 1}}},
+			{PLACE_V1_MEMORY, "memory.usage_in_bytes",
+				"cgroup v1 memory.usage_in_bytes", NULL, 1}}},
 	{DN_M_cgroup_memory_peak_bytes, false, DN_QUALITY_EXACT, NULL,
 		{{PLACE_V2, "memory.peak", "cgroup v2 memory.peak", NULL, 1},
-			{PLACE_V1_MEMORY, "memory.max_usage_in_bytes", "cgroup v1 memory.max_usage_in_bytes", NULL, 1}}},
+			{PLACE_V1_MEMORY, "memory.max_usage_in_bytes",
+				"cgroup v1 memory.max_usage_in_bytes", NULL, 1}}},
 	{DN_M_cgroup_pids_current, false, DN_QUALITY_SAMPLED, "a gauge, seen at each sample",
 		{{PLACE_V2, "pids.current", "cgroup v2 pids.current", NULL, 1},
 			{PLACE_V1_PIDS, "pids.current", "cgroup v1 pids.current", NULL, 1}}},
@@ -113,7 +117,8 @@ static void open_places(struct dn_procfs *p, struct dn_procfs_system *s)
 	s->looked = true;
 	if (p->env->fixture)
 		return;
-	dn_cgroup_open(p->env->proc_fd, pid, controllers + PLACE_V2, PLACE_N - PLACE_V2, s->dir + PLACE_V2);
+	dn_cgroup_open(p->env->proc_fd, pid, controllers + PLACE_V2, PLACE_N - PLACE_V2,
+		s->dir + PLACE_V2);
 	for (int place = PLACE_V2; place < PLACE_N; place++) {
 		const char *mark = root_marks[place];
 		bool there;
@@ -125,7 +130,8 @@ static void open_places(struct dn_procfs *p, struct dn_procfs_system *s)
 	}
 }
 
-static int parse_row(const struct place_of *from, bool psi, const char *text, size_t len, uint64_t *ret)
+static int parse_row(
+	const struct place_of *from, bool psi, const char *text, size_t len, uint64_t *ret)
 {
 	uint64_t value;
 	int r;
@@ -183,8 +189,8 @@ static int open_file(struct dn_procfs *p, struct dn_procfs_system *s, const stru
 	return fd < 0 ? fd : (int)s->n_files - 1;
 }
 
-static int try_place(struct dn_procfs *p, struct dn_procfs_system *s, const struct row *row, struct value *value,
-	const struct place_of *from)
+static int try_place(struct dn_procfs *p, struct dn_procfs_system *s, const struct row *row,
+	struct value *value, const struct place_of *from)
 {
 	int file = open_file(p, s, from);
 	ssize_t n;
@@ -217,7 +223,8 @@ static void refuse(struct dn_procfs *p, struct dn_probe *probe, const struct row
 		hint = "boot with psi=1";
 	else if (r == -EDOM)
 		hint = "run it in a cgroup of its own: systemd-run --user --scope";
-	dn_probe_refuse(probe, row->metric, r == -EDOM ? DN_FACT_UNSUPPORTED : dn_fact_from_errno(r), reason, hint);
+	dn_probe_refuse(probe, row->metric,
+		r == -EDOM ? DN_FACT_UNSUPPORTED : dn_fact_from_errno(r), reason, hint);
 }
 
 static void close_places(struct dn_procfs_system *s)
@@ -248,14 +255,16 @@ void dn_procfs_system_probe(struct dn_procfs *p, struct dn_probe *probe)
 		first = r = try_place(p, s, row, value, &row->from[0]);
 		if (r < 0 && row->metric == DN_M_pressure_cpu_full_ns) {
 			dn_probe_refuse(probe, row->metric, DN_FACT_UNSUPPORTED,
-				"of the whole machine it is 0 by definition, and the command has no cgroup of its own",
+				"of the whole machine it is 0 by definition, and the command has "
+				"no cgroup of its own",
 				NULL);
 			continue;
 		}
 		if (r < 0)
 			r = try_place(p, s, row, value, &row->from[1]);
 		if (r == 0)
-			dn_probe_offer(probe, row->metric, row->quality, value->from->source, row->reason);
+			dn_probe_offer(
+				probe, row->metric, row->quality, value->from->source, row->reason);
 		else
 			refuse(p, probe, row, first == -EDOM || r == -ENOENT ? first : r);
 	}
@@ -285,7 +294,8 @@ void dn_procfs_system_open(struct dn_procfs *p)
 			struct value *value = &s->values[i];
 
 			if (value->file == (int)f)
-				(void)parse_row(value->from, is_psi(&rows[i]), p->buffer, (size_t)n, &value->base);
+				(void)parse_row(value->from, is_psi(&rows[i]), p->buffer, (size_t)n,
+					&value->base);
 		}
 		if (!used) {
 			dn_closep(&s->files[f].fd);

@@ -32,7 +32,8 @@ static int each_thread(struct visit *visit, bool (*fn)(void *arg, pid_t tid))
 	char path[32];
 
 	snprintf(path, sizeof(path), "%d/task", (int)visit->m->pid);
-	dn_cleanup(dn_closep) int fd = dn_open_at(visit->p->env->proc_fd, path, O_RDONLY | O_DIRECTORY);
+	dn_cleanup(dn_closep) int fd =
+		dn_open_at(visit->p->env->proc_fd, path, O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
 		return fd;
 	return dn_procfs_each_number(fd, visit->p->entries, sizeof(visit->p->entries), fn, visit);
@@ -52,16 +53,18 @@ static bool add_switches(void *arg, pid_t tid)
 	return ++visit->n < THREADS_MAX && !visit->m->gone;
 }
 
-static void set_switches(struct dn_procfs *p, struct dn_procfs_member *m, uint64_t voluntary, uint64_t involuntary)
+static void set_switches(
+	struct dn_procfs *p, struct dn_procfs_member *m, uint64_t voluntary, uint64_t involuntary)
 {
 	/* A thread that ended took its numbers with it: what was seen stands. */
 	if (voluntary > m->now.v[DN_PROCFS_VOLUNTARY])
 		m->now.v[DN_PROCFS_VOLUNTARY] = voluntary;
 	if (involuntary > m->now.v[DN_PROCFS_INVOLUNTARY])
 		m->now.v[DN_PROCFS_INVOLUNTARY] = involuntary;
-	dn_procfs_show(p, m, DN_M_cpu_voluntary_switches, DN_PROCFS_VOLUNTARY, m->now.v[DN_PROCFS_VOLUNTARY]);
-	dn_procfs_show(
-		p, m, DN_M_cpu_involuntary_switches, DN_PROCFS_INVOLUNTARY, m->now.v[DN_PROCFS_INVOLUNTARY]);
+	dn_procfs_show(p, m, DN_M_cpu_voluntary_switches, DN_PROCFS_VOLUNTARY,
+		m->now.v[DN_PROCFS_VOLUNTARY]);
+	dn_procfs_show(p, m, DN_M_cpu_involuntary_switches, DN_PROCFS_INVOLUNTARY,
+		m->now.v[DN_PROCFS_INVOLUNTARY]);
 }
 
 int dn_procfs_read_status(struct dn_procfs *p, struct dn_procfs_member *m)
@@ -132,7 +135,8 @@ int dn_procfs_read_sched(struct dn_procfs *p, struct dn_procfs_member *m)
 		m->delay_ns = visit.a;
 	if (m->basing)
 		m->delay_base_ns = m->delay_ns;
-	dn_procfs_show_gauge(p, m, DN_M_cpu_run_delay_ns, dn_sub_sat(m->delay_ns, m->delay_base_ns));
+	dn_procfs_show_gauge(
+		p, m, DN_M_cpu_run_delay_ns, dn_sub_sat(m->delay_ns, m->delay_base_ns));
 	return m->gone ? -ESRCH : 0;
 }
 
@@ -152,7 +156,8 @@ static bool take_statm(void *arg, pid_t tid)
 	return ++visit->n < 16 && !visit->m->gone;
 }
 
-int dn_procfs_read_task_statm(struct dn_procfs *p, struct dn_procfs_member *m, struct dn_procfs_statm *ret)
+int dn_procfs_read_task_statm(
+	struct dn_procfs *p, struct dn_procfs_member *m, struct dn_procfs_statm *ret)
 {
 	struct visit visit = {.p = p, .m = m, .name = "statm"};
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The tree's totals at a moment. CPU clocks are read at every sample: they cost a fifth of a microsecond, and who has not
- * run since its files were read needs no reading. Files are read by class, each class in rounds over all members and at a pace
- * that its own cost allows. A counter gets a value in the sample that completes a round; in between it has none, since what
- * was read before is not of this moment.
+ * The tree's totals at a moment. CPU clocks are read at every sample: they cost a fifth of a
+ * microsecond, and who has not run since its files were read needs no reading. Files are read by
+ * class, each class in rounds over all members and at a pace that its own cost allows. A counter
+ * gets a value in the sample that completes a round; in between it has none, since what was read
+ * before is not of this moment.
  */
 #include <errno.h>
 #include <string.h>
@@ -23,7 +24,8 @@ typedef int (*reader)(struct dn_procfs *p, struct dn_procfs_member *m);
 
 static const struct {
 	reader read;
-	unsigned pace; /* a round may begin when pace times its cost has passed: 1/pace of the time at most */
+	unsigned pace; /* a round may begin when pace times its cost has passed: 1/pace of the time
+			  at most */
 } classes[DN_PROCFS_CLASS_N] = {
 	[DN_PROCFS_CLASS_STAT] = {dn_procfs_read_stat, 500},
 	[DN_PROCFS_CLASS_IO] = {dn_procfs_read_io, 500},
@@ -33,7 +35,8 @@ static const struct {
 	[DN_PROCFS_CLASS_STATM] = {dn_procfs_read_statm, 25},
 };
 
-static bool is_current(struct dn_procfs *p, const struct dn_procfs_member *m, enum dn_procfs_class class, uint64_t now_ns)
+static bool is_current(struct dn_procfs *p, const struct dn_procfs_member *m,
+	enum dn_procfs_class class, uint64_t now_ns)
 {
 	if (p->env->fixture || !(m->read >> class & 1) || m->seen_ns[class] != m->clock_ns)
 		return false;
@@ -42,7 +45,8 @@ static bool is_current(struct dn_procfs *p, const struct dn_procfs_member *m, en
 	return true;
 }
 
-static void read_class(struct dn_procfs *p, struct dn_procfs_member *m, enum dn_procfs_class class, uint64_t now_ns)
+static void read_class(struct dn_procfs *p, struct dn_procfs_member *m, enum dn_procfs_class class,
+	uint64_t now_ns)
 {
 	uint64_t clock = m->clock_ns, *t_ns;
 
@@ -60,7 +64,8 @@ static void read_class(struct dn_procfs *p, struct dn_procfs_member *m, enum dn_
 		return;
 	t_ns = &m->memory_t_ns[class == DN_PROCFS_CLASS_STATUS];
 	/* Those that were found together shall not all come of age in one sample. */
-	*t_ns = *t_ns == 0 ? now_ns - (uint64_t)((unsigned)m->pid % 64) * (MEMORY_AGE_NS / 64) : now_ns;
+	*t_ns = *t_ns == 0 ? now_ns - (uint64_t)((unsigned)m->pid % 64) * (MEMORY_AGE_NS / 64)
+			   : now_ns;
 }
 
 /* Does a part of a round; deadline 0: all of it. */
@@ -113,7 +118,8 @@ static void go_rounds(struct dn_procfs *p)
 			p->first_class = class;
 	}
 	if (p->classes >> DN_PROCFS_CLASS_STATM & 1)
-		go_round(p, DN_PROCFS_CLASS_STATM, p->final ? 0 : dn_add_sat(dn_now_ns(), SLICE_NS));
+		go_round(
+			p, DN_PROCFS_CLASS_STATM, p->final ? 0 : dn_add_sat(dn_now_ns(), SLICE_NS));
 }
 
 /* Parents of whom a child ended since the last look: what they have reaped is wanted at once. */
@@ -142,7 +148,8 @@ static void sweep(struct dn_procfs *p)
 			continue;
 		if (!dn_procfs_find(p, m->ppid) && !p->env->subreaper)
 			dn_procfs_degrade_reaped(p,
-				"%d (%.*s) and its parent ended at about the same time: who reaped it is not known",
+				"%d (%.*s) and its parent ended at about the same time: who reaped "
+				"it is not known",
 				(int)m->pid, (int)m->comm_len, m->comm);
 		dn_procfs_remove(p, m);
 	}
@@ -157,8 +164,9 @@ static void read_clocks(struct dn_procfs *p)
 }
 
 /*
- * The clocks come first, to know who ran, and last, to know who was reaped while its parent was read: then it is in the parent's
- * account and must not stand in its own as well. A parent's account that is older than the clocks holds nobody who answers.
+ * The clocks come first, to know who ran, and last, to know who was reaped while its parent was
+ * read: then it is in the parent's account and must not stand in its own as well. A parent's
+ * account that is older than the clocks holds nobody who answers.
  */
 static void read_all(struct dn_procfs *p)
 {
@@ -231,22 +239,26 @@ static void put(struct dn_procfs *p, struct dn_frame *frame, unsigned metric, ui
 }
 
 /* Since measuring began. */
-static uint64_t sum_of(const struct dn_procfs *p, enum dn_procfs_count count, const struct census *c)
+static uint64_t sum_of(
+	const struct dn_procfs *p, enum dn_procfs_count count, const struct census *c)
 {
-	uint64_t total = dn_add_sat(dn_add_sat(p->reaped.v[count], p->departed.v[count]), c->counts.v[count]);
+	uint64_t total = dn_add_sat(
+		dn_add_sat(p->reaped.v[count], p->departed.v[count]), c->counts.v[count]);
 
 	return dn_sub_sat(total, p->base.v[count]);
 }
 
 /* Never less than what was shown before. */
-static void put_total(struct dn_procfs *p, struct dn_frame *frame, enum dn_procfs_count count, uint64_t total)
+static void put_total(
+	struct dn_procfs *p, struct dn_frame *frame, enum dn_procfs_count count, uint64_t total)
 {
 	if (total > p->shown.v[count])
 		p->shown.v[count] = total;
 	put(p, frame, dn_procfs_count_metric(count), p->shown.v[count]);
 }
 
-static void put_range(struct dn_procfs *p, struct dn_frame *frame, int from, int to, const struct census *c)
+static void put_range(
+	struct dn_procfs *p, struct dn_frame *frame, int from, int to, const struct census *c)
 {
 	for (int i = from; i <= to; i++)
 		put_total(p, frame, (enum dn_procfs_count)i, sum_of(p, (enum dn_procfs_count)i, c));
@@ -277,18 +289,27 @@ static void put_io(struct dn_procfs *p, struct dn_frame *frame, const struct cen
 
 		if (p->io_without_base) {
 			dn_procfs_degrade(p, metric, DN_QUALITY_MISSING,
-				"/proc/PID/io of a process that ran before measuring began is not readable for this user");
+				"/proc/PID/io of a process that ran before measuring began is not "
+				"readable for this user");
+			continue;
+		}
+		if (p->own_only_told && sum_of(p, (enum dn_procfs_count)i, c) == 0) {
+			dn_procfs_degrade(p, metric, DN_QUALITY_MISSING,
+				"it had children before it was looked at: what is its own can't be "
+				"told");
 			continue;
 		}
 		if (m && !p->final)
-			continue; /* a sum without it would be no measurement; its parent's account will have it */
+			continue; /* a sum without it would be no measurement; its parent's account
+				     will have it */
 		if (m)
 			dn_procfs_degrade(p, metric, DN_QUALITY_LOWER_BOUND,
-				"/proc/%d/io (%.*s) is not readable for this user while it lives", (int)m->pid,
-				(int)m->comm_len, m->comm);
+				"/proc/%d/io (%.*s) is not readable for this user while it lives",
+				(int)m->pid, (int)m->comm_len, m->comm);
 		else if (p->final && c->ghosts > 0)
 			dn_procfs_degrade(p, metric, DN_QUALITY_LOWER_BOUND,
-				"%u processes have ended and wait for their parents to reap them: theirs is not known yet",
+				"%u processes have ended and wait for their parents to reap them: "
+				"theirs is not known yet",
 				c->ghosts);
 		put_total(p, frame, (enum dn_procfs_count)i, sum_of(p, (enum dn_procfs_count)i, c));
 	}
@@ -296,13 +317,16 @@ static void put_io(struct dn_procfs *p, struct dn_frame *frame, const struct cen
 
 static void put_switches(struct dn_procfs *p, struct dn_frame *frame, const struct census *c)
 {
-	/* Ended threads and reaped children of a live process are shown nowhere: no value rather than a part. */
+	/* Ended threads and reaped children of a live process are shown nowhere: no value rather
+	 * than a part. */
 	if (!p->final && !p->env->attach && !p->env->no_children && c->switchers > 0)
 		return;
 	if (p->final && c->live + c->ghosts > 0) {
 		for (int i = DN_PROCFS_VOLUNTARY; i <= DN_PROCFS_INVOLUNTARY; i++)
-			dn_procfs_degrade(p, dn_procfs_count_metric((enum dn_procfs_count)i), DN_QUALITY_LOWER_BOUND,
-				"%u processes live on: the kernel does not show what their ended threads and children did",
+			dn_procfs_degrade(p, dn_procfs_count_metric((enum dn_procfs_count)i),
+				DN_QUALITY_LOWER_BOUND,
+				"%u processes live on: the kernel does not show what their ended "
+				"threads and children did",
 				c->live + c->ghosts);
 	}
 	put_range(p, frame, DN_PROCFS_VOLUNTARY, DN_PROCFS_INVOLUNTARY, c);
@@ -327,7 +351,8 @@ static void put_peak(struct dn_procfs *p, struct dn_frame *frame, const struct c
 
 	if (p->final && !known) {
 		dn_procfs_degrade(p, metric, DN_QUALITY_MISSING,
-			"ru_maxrss survives exec, and the command stayed below the %llu KiB of denet's own child",
+			"ru_maxrss survives exec, and the command stayed below the %llu KiB of "
+			"denet's own child",
 			(unsigned long long)(p->floor_bytes / 1024));
 		return;
 	}
@@ -336,11 +361,13 @@ static void put_peak(struct dn_procfs *p, struct dn_frame *frame, const struct c
 	if (p->final && !p->env->attach) {
 		if (c->reapers > 0)
 			dn_procfs_degrade(p, metric, DN_QUALITY_LOWER_BOUND,
-				"%u processes live on: the kernel does not show the peaks of the children they reaped",
+				"%u processes live on: the kernel does not show the peaks of the "
+				"children they reaped",
 				c->reapers);
 		else if (p->maxrss_bytes > 0 && !dn_procfs_above_floor(p, p->maxrss_bytes))
 			dn_procfs_degrade(p, metric, DN_QUALITY_SAMPLED,
-				"ru_maxrss is denet's own child's before exec; the last VmHWM that a sample saw stands");
+				"ru_maxrss is denet's own child's before exec; the last VmHWM that "
+				"a sample saw stands");
 	} else if (!p->env->attach && c->reapers > 0) {
 		return; /* a child that was reaped may have had more */
 	}
@@ -349,13 +376,15 @@ static void put_peak(struct dn_procfs *p, struct dn_frame *frame, const struct c
 
 static void put_memory(struct dn_procfs *p, struct dn_frame *frame, const struct census *c)
 {
-	static const unsigned sums[] = {DN_M_memory_rss_bytes, DN_M_memory_virtual_bytes, DN_M_memory_peak_tree_rss_bytes};
+	static const unsigned sums[] = {
+		DN_M_memory_rss_bytes, DN_M_memory_virtual_bytes, DN_M_memory_peak_tree_rss_bytes};
 	uint64_t peak;
 
 	if (c->hidden > 0) {
 		for (unsigned i = 0; i < sizeof(sums) / sizeof(sums[0]); i++)
 			dn_procfs_degrade(p, sums[i], DN_QUALITY_LOWER_BOUND,
-				"%d lives, but /proc does not show it to this user (hidepid)", (int)c->hidden_one->pid);
+				"%d lives, but /proc does not show it to this user (hidepid)",
+				(int)c->hidden_one->pid);
 	}
 	if (done(p, DN_PROCFS_CLASS_STATM) && c->with_mm > 0) {
 		put(p, frame, DN_M_memory_rss_bytes, c->rss_bytes);
@@ -378,7 +407,9 @@ static void put_cpu(struct dn_procfs *p, struct dn_frame *frame, const struct ce
 		return;
 	if (p->final && c->reapers > 0 && !p->env->no_children)
 		dn_procfs_degrade(p, DN_M_cpu_total_ns, DN_QUALITY_SAMPLED,
-			"%u processes live on: the kernel shows the time of the children they reaped in ticks", c->reapers);
+			"%u processes live on: the kernel shows the time of the children they "
+			"reaped in ticks",
+			c->reapers);
 	put_total(p, frame, DN_PROCFS_CPU, sum_of(p, DN_PROCFS_CPU, c));
 }
 

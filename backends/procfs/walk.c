@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The process source of last resort: finds children in /proc/PID/task/TID/children, or, where the kernel has none of
- * these, by the parent in every process's stat. What lives and dies between two walks is not seen.
+ * The process source of last resort: finds children in /proc/PID/task/TID/children, or, where the
+ * kernel has none of these, by the parent in every process's stat. What lives and dies between two
+ * walks is not seen.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +32,7 @@ static void note_death(struct dn_procfs *p, pid_t pid)
 	p->walk.dead[p->walk.n_dead++] = pid;
 }
 
-static void tell_name(struct dn_procfs *p, struct dn_procfs_member *m)
+void dn_procfs_tell_name(struct dn_procfs *p, struct dn_procfs_member *m)
 {
 	if (!m->process || m->comm_len == 0)
 		return;
@@ -71,7 +72,7 @@ static void found(struct dn_procfs *p, pid_t pid, pid_t ppid, bool force)
 	}
 	if (m->comm_len == 0)
 		(void)dn_procfs_read_stat(p, m);
-	tell_name(p, m);
+	dn_procfs_tell_name(p, m);
 }
 
 struct parent {
@@ -141,7 +142,8 @@ static int children_of_process(struct parent *parent, const char *name, bool thr
 	if (fd < 0)
 		return fd;
 	parent->task_fd = fd;
-	r = dn_procfs_each_number(fd, p->walk.tasks, sizeof(p->walk.tasks), children_of_thread, parent);
+	r = dn_procfs_each_number(
+		fd, p->walk.tasks, sizeof(p->walk.tasks), children_of_thread, parent);
 	close(fd);
 	return r;
 }
@@ -200,7 +202,8 @@ static void scan_all(struct dn_procfs *p)
 		more = false;
 		for (size_t i = 0; i < scan.n; i++) {
 			struct scanned *s = &scan.all[i];
-			bool orphan = p->env->subreaper && s->ppid == p->self && !is_foreign(p, s->pid);
+			bool orphan =
+				p->env->subreaper && s->ppid == p->self && !is_foreign(p, s->pid);
 
 			if (s->pid == 0 || (!orphan && !dn_procfs_find(p, s->ppid)))
 				continue;
@@ -221,7 +224,8 @@ static bool is_denets(struct dn_procfs *p, struct dn_procfs_member *m)
 	if (m->process->child_of_denet)
 		return true;
 	n = dn_procfs_read_file(p, m, "stat");
-	return n >= 0 && dn_procfs_parse_stat(p->buffer, (size_t)n, &stat) == 0 && stat.ppid == p->self;
+	return n >= 0 && dn_procfs_parse_stat(p->buffer, (size_t)n, &stat) == 0 &&
+	       stat.ppid == p->self;
 }
 
 static void find_deaths(struct dn_procfs *p)
@@ -229,7 +233,7 @@ static void find_deaths(struct dn_procfs *p)
 	for (struct dn_procfs_member *m = p->first; m; m = m->next) {
 		if (!m->process)
 			continue;
-		tell_name(p, m);
+		dn_procfs_tell_name(p, m);
 		(void)dn_procfs_read_clock(p, m);
 		if (m->gone || (m->zombie && !is_denets(p, m)))
 			note_death(p, m->pid);
@@ -292,7 +296,8 @@ void dn_procfs_walk(struct dn_procfs *p, bool forced)
 	p->walk.due_ns = dn_add_sat(end, dn_procfs_mul_sat(end - begin, PACE));
 }
 
-/* Children that denet was started with are not the command's. And the kernel may have no such files. */
+/* Children that denet was started with are not the command's. And the kernel may have no such
+ * files. */
 static void read_own_children(struct dn_procfs *p)
 {
 	char path[64];

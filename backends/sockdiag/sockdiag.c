@@ -261,7 +261,6 @@ static int sockdiag_open(
 	struct dn_backend *backend, const struct dn_metric_set *assigned, struct dn_core *core)
 {
 	struct dn_sockdiag *s = dn_sockdiag_of(backend);
-	int r;
 
 	s->assigned = *assigned;
 	s->core = core;
@@ -272,21 +271,24 @@ static int sockdiag_open(
 	s->quiet_ns = LOOK_MIN_NS;
 	s->refilled_ns = dn_now_ns();
 	s->next_full_ns = s->refilled_ns + FULL_NS;
-	s->timer.dispatch = on_timer;
-	s->timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (s->timer.fd < 0)
-		return -errno;
-	r = dn_loop_add(core->loop, &s->timer, EPOLLIN);
-	if (r < 0)
-		return r;
 	if (s->env.attach || dn_scan_inherits_sockets(s)) {
 		(void)dn_scan_round(s, true);
 		dn_sockdiag_dump(s, true);
 		s->baselined = true;
 		s->budget_ns = BUDGET_FIRST_NS;
 	}
-	arm(s, LOOK_MIN_NS);
 	return s->broken;
+}
+
+static void sockdiag_started(struct dn_backend *backend)
+{
+	struct dn_sockdiag *s = dn_sockdiag_of(backend);
+
+	s->timer.dispatch = on_timer;
+	s->timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	/* Without it the samples still look, and say what they missed. */
+	if (s->timer.fd >= 0 && dn_loop_add(s->core->loop, &s->timer, EPOLLIN) == 0)
+		arm(s, LOOK_MIN_NS);
 }
 
 static uint64_t held_connections(const struct dn_sockdiag *s)
@@ -317,6 +319,8 @@ static int sockdiag_sample(struct dn_backend *backend, struct dn_frame *frame)
 	s->samples++;
 	refill(s, begin);
 	dn_account_drain(s);
+	if (!frame->final && s->timer.fd < 0)
+		poll_namespace(s);
 	if (frame->final)
 		dn_final_settle(s);
 	else if (s->budget_ns >= 0)
@@ -399,6 +403,7 @@ const struct dn_backend_ops dn_backend_sockdiag = {
 	.tier = "procfs",
 	.probe = sockdiag_probe,
 	.open = sockdiag_open,
+	.started = sockdiag_started,
 	.sample = sockdiag_sample,
 	.on_event = sockdiag_on_event,
 	.close = sockdiag_close,

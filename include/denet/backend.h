@@ -72,6 +72,12 @@ struct dn_core {
 	uint64_t t0_ns; /* CLOCK_MONOTONIC when measuring began; set when the gate opens, 0 before */
 	/* A metric got worse than planned: the first reason is kept, the quality only falls. */
 	void (*degrade)(struct dn_core *core, unsigned metric, enum dn_quality quality, const char *reason);
+	/*
+	 * What a metric that was offered unseen turned out to be; in started() only, before the header is written.
+	 * Quality MISSING: reason and hint say why. The strings are copied.
+	 */
+	void (*settle)(struct dn_core *core, unsigned metric, enum dn_quality quality, const char *source,
+		const char *reason, const char *hint);
 	/* n events were lost by this source; the touched metrics are degraded by the caller. */
 	void (*lost)(struct dn_core *core, const char *source, uint64_t n);
 	/*
@@ -127,6 +133,11 @@ struct dn_backend_ops {
 	 * exec'ed yet: take baselines now. Negative errno: the instance supplies nothing; the core plans again without it.
 	 */
 	int (*open)(struct dn_backend *backend, const struct dn_metric_set *assigned, struct dn_core *core);
+	/*
+	 * Optional. Measuring has begun: the command is on its way through exec. What needs not be there before its first
+	 * instruction is done here, beside it and not before it.
+	 */
+	void (*started)(struct dn_backend *backend);
 	/*
 	 * Optional. Brings the process table up to date (process.count, .started and .exited are read from the table by the
 	 * core: a process source offers them but does not put them into frames); called on the process source before every sample and before

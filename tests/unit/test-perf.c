@@ -12,16 +12,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <linux/perf_event.h>
 
 #include "counters.h"
-#include "lives.h"
-#include "names.h"
-#include "pmu.h"
-#include "record.h"
+#include "perf-fixture.h"
+#include "perf.h"
 #include "tasks.h"
 
 /* ---- scaling ---- */
@@ -266,609 +264,204 @@ static void test_groups_fail_midway(void **state)
 	free(counters);
 }
 
-/* ---- records ---- */
+/* ---- hardware: from the machine to offers and values ---- */
 
-struct bytes {
-	uint8_t data[512];
-	size_t len;
+struct machine {
+	struct dn_env env;
+	struct dn_probe probe;
+	struct dn_perf perf;
+	struct dn_core core;
+	struct dn_perf_task task;
+	struct fake_pmu pmu;
+	uint64_t answer[8][5]; /* what read() of the n-th opened leader gives */
+	unsigned n_leaders;
+	uint64_t config[64];
+	unsigned n_configs;
+	enum dn_quality degraded[DN_METRIC_MAX];
 };
 
-static void put(struct bytes *out, const void *data, size_t len)
+static int machine_open(
+	void *arg, const struct perf_event_attr *attr, pid_t tid, int cpu, int leader)
 {
-	assert_true(out->len + len <= sizeof(out->data));
-	memcpy(out->data + out->len, data, len);
-	out->len += len;
-}
+	struct machine *machine = arg;
+	int fd = fake_open(&machine->pmu, attr, tid, cpu, leader);
 
-static void put_u32(struct bytes *out, uint32_t value)
-{
-	put(out, &value, sizeof(value));
-}
+	if (fd < 0)
+		return fd;
+	if (machine->n_configs < 64)
+		machine->config[machine->n_configs++] = attr->config;
+	if (leader < 0 && machine->n_leaders < 8 && machine->answer[machine->n_leaders][0]) {
+		const uint64_t *words = machine->answer[machine->n_leaders];
+		int memory = memfd_create("answer", MFD_CLOEXEC);
 
-static void put_u64(struct bytes *out, uint64_t value)
-{
-	put(out, &value, sizeof(value));
-}
-
-static void put_header(struct bytes *out, uint32_t type, uint16_t misc, uint16_t size)
-{
-	struct perf_event_header header = {.type = type, .misc = misc, .size = size};
-
-	put(out, &header, sizeof(header));
-}
-
-static void put_id(struct bytes *out, uint32_t pid, uint32_t tid, uint64_t t_ns)
-{
-	put_u32(out, pid);
-	put_u32(out, tid);
-	put_u64(out, t_ns);
-}
-
-static void put_task(
-	struct bytes *out, uint32_t type, uint32_t pid, uint32_t ppid, uint32_t tid, uint64_t t_ns)
-{
-	put_header(out, type, 0, 48);
-	put_u32(out, pid);
-	put_u32(out, ppid);
-	put_u32(out, tid);
-	put_u32(out, ppid);
-	put_u64(out, t_ns);
-	put_id(out, ppid, ppid, t_ns + 1);
-}
-
-static void test_records(void **state)
-{
-	struct bytes b = {.len = 0};
-	struct dn_perf_record record;
-	int r;
-
-	put_task(&b, PERF_RECORD_FORK, 101, 97, 103, 1009);
-	assert_int_equal(dn_perf_record_decode(b.data, b.len, &record), 48);
-	assert_int_equal(record.type, DN_PERF_FORK);
-	assert_int_equal(record.pid, 101);
-	assert_int_equal(record.ppid, 97);
-	assert_int_equal(record.tid, 103);
-	assert_int_equal(record.t_ns, 1009);
-
-	b.len = 0;
-	put_header(&b, PERF_RECORD_COMM, PERF_RECORD_MISC_COMM_EXEC, 48);
-	put_u32(&b, 101);
-	put_u32(&b, 103);
-	put(&b, "cc1 \n)\0\0\0\0\0\0\0\0\0", 16);
-	put_id(&b, 101, 103, 1013);
-	assert_int_equal(dn_perf_record_decode(b.data, b.len, &record), 48);
-	assert_int_equal(record.type, DN_PERF_COMM);
-	assert_true(record.exec);
-	assert_int_equal(record.comm_len, 6);
-	assert_string_equal(record.comm, "cc1 \n)");
-	assert_int_equal(record.t_ns, 1013);
-
-	b.len = 0;
-	put_header(&b, PERF_RECORD_SWITCH,
-		PERF_RECORD_MISC_SWITCH_OUT | PERF_RECORD_MISC_SWITCH_OUT_PREEMPT, 24);
-	put_id(&b, 107, 109, 1019);
-	assert_int_equal(dn_perf_record_decode(b.data, b.len, &record), 24);
-	assert_true(record.type == DN_PERF_SWITCH && record.out && record.preempt);
-	assert_int_equal(record.tid, 109);
-
-	b.len = 0;
-	put_header(&b, PERF_RECORD_LOST, 0, 40);
-	put_u64(&b, 1);
-	put_u64(&b, 113);
-	put_id(&b, 0, 0, 1021);
-	assert_int_equal(dn_perf_record_decode(b.data, b.len, &record), 40);
-	assert_int_equal(record.type, DN_PERF_LOST);
-	assert_int_equal(record.lost, 113);
-
-	/* What no kernel writes. */
-	b.len = 0;
-	put_header(&b, PERF_RECORD_FORK, 0, 4);
-	assert_int_equal(dn_perf_record_decode(b.data, b.len, &record), -EBADMSG);
-	b.len = 0;
-	put_header(&b, PERF_RECORD_FORK, 0, 24);
-	put_id(&b, 1, 1, 1);
-	r = dn_perf_record_decode(b.data, b.len, &record);
-	assert_int_equal(r, -EBADMSG);
-	/* Not whole. */
-	assert_int_equal(dn_perf_record_decode(b.data, 7, &record), 0);
-	assert_int_equal(dn_perf_record_decode(b.data, 16, &record), 0);
-}
-
-static void test_ring_wrap(void **state)
-{
-	uint8_t ring[128];
-	struct bytes b = {.len = 0};
-	struct dn_perf_record record;
-
-	put_task(&b, PERF_RECORD_EXIT, 131, 127, 137, 2003);
-	for (uint64_t tail = 0; tail < 3 * sizeof(ring); tail += 8) {
-		for (size_t i = 0; i < b.len; i++)
-			ring[(tail + i) % sizeof(ring)] = b.data[i];
-		memset(&record, 0, sizeof(record));
-		assert_int_equal(
-			dn_perf_record_at(ring, sizeof(ring) - 1, tail, tail + b.len, &record), 48);
-		assert_int_equal(record.type, DN_PERF_EXIT);
-		assert_int_equal(record.tid, 137);
-		assert_int_equal(record.t_ns, 2003);
+		assert_true(memory >= 0);
+		assert_int_equal(write(memory, words, 40), 40);
+		assert_int_equal(lseek(memory, 0, SEEK_SET), 0);
+		assert_true(dup3(memory, fd, O_CLOEXEC) == fd);
+		close(memory);
 	}
-	assert_int_equal(dn_perf_record_at(ring, sizeof(ring) - 1, 8, 8, &record), 0);
-	/* More than the ring holds. */
-	assert_int_equal(dn_perf_record_at(ring, sizeof(ring) - 1, 0, 129, &record), -EBADMSG);
+	machine->n_leaders += leader < 0;
+	return fd;
 }
 
-/* ---- lives ---- */
-
-struct told {
-	char text[4096];
-	size_t len;
-	pid_t survivor;
-	uint64_t cpu_ns, blocked_ns; /* of the last that exited */
-};
-
-static void say(struct told *told, const char *format, ...)
+static void machine_degrade(
+	struct dn_core *core, unsigned metric, enum dn_quality quality, const char *reason)
 {
-	va_list args;
+	struct machine *machine = dn_container_of(core, struct machine, core);
 
-	va_start(args, format);
-	told->len += (size_t)vsnprintf(
-		told->text + told->len, sizeof(told->text) - told->len, format, args);
-	va_end(args);
-	assert_true(told->len < sizeof(told->text));
+	assert_non_null(reason);
+	if (quality > machine->degraded[metric])
+		machine->degraded[metric] = quality;
 }
 
-static void say_born(void *arg, pid_t pid, pid_t ppid, uint64_t t_ns)
+static struct machine *machine_new(int sys_fd)
 {
-	say(arg, "born %d of %d at %llu;", pid, ppid, (unsigned long long)t_ns);
+	struct machine *machine = calloc(1, sizeof(*machine));
+
+	assert_non_null(machine);
+	machine->env.sys_fd = sys_fd;
+	machine->env.proc_fd = -1;
+	memset(&machine->env.wanted, 0xff, sizeof(machine->env.wanted));
+	for (unsigned metric = 0; metric < DN_METRIC_MAX; metric++)
+		machine->probe.offer[metric].fact = DN_FACT_UNTRIED;
+	machine->probe.arena = dn_arena_new();
+	machine->task = (struct dn_perf_task){.pid = 3, .tid = 3};
+	machine->perf.tasks = (struct dn_perf_tasks){.task = &machine->task, .n = 1};
+	machine->perf.env = &machine->env;
+	machine->perf.arena = machine->probe.arena;
+	machine->perf.core = &machine->core;
+	machine->core.degrade = machine_degrade;
+	memset(&machine->perf.assigned, 0xff, sizeof(machine->perf.assigned));
+	dn_perf_counters_init(&machine->perf.counters, &machine->perf.tasks, true, false);
+	machine->perf.counters.open = machine_open;
+	machine->perf.counters.open_arg = machine;
+	machine->pmu.absent = UINT64_MAX;
+	return machine;
 }
 
-static void say_exec(void *arg, pid_t pid, const char *name, size_t len, uint64_t t_ns)
+static void machine_free(struct machine *machine)
 {
-	say(arg, "exec %d %.*s at %llu;", pid, (int)len, name, (unsigned long long)t_ns);
+	dn_perf_counters_close(&machine->perf.counters);
+	dn_arena_free(machine->probe.arena);
+	dn_metric_reset();
+	free(machine);
 }
 
-static void say_renamed(void *arg, pid_t pid, const char *name, size_t len)
+static void test_hardware_none(void **state)
 {
-	say(arg, "name %d %.*s;", pid, (int)len, name);
-}
+	struct machine *machine = machine_new(-1);
 
-static void say_exited(void *arg, const struct dn_perf_life *life, uint64_t t_ns)
-{
-	struct told *told = arg;
-
-	told->cpu_ns = life->cpu_ns;
-	told->blocked_ns = life->blocked_ns;
-	say(arg, "exit %d at %llu;", life->pid, (unsigned long long)t_ns);
-}
-
-static bool say_survives(void *arg, pid_t pid, uint64_t t_ns)
-{
-	return ((struct told *)arg)->survivor == pid;
-}
-
-static void say_taken(void *arg, pid_t pid)
-{
-	say(arg, "taken %d;", pid);
-}
-
-static const struct dn_perf_lives_ops say_ops = {
-	.born = say_born,
-	.exec = say_exec,
-	.renamed = say_renamed,
-	.exited = say_exited,
-	.survives = say_survives,
-	.taken = say_taken,
-};
-
-static struct dn_perf_lives *lives_new(struct told *told, bool foreign, bool no_children)
-{
-	struct dn_perf_lives_config config = {
-		.ops = &say_ops, .arg = told, .foreign = foreign, .no_children = no_children};
-	struct dn_perf_lives *lives = NULL;
-
-	memset(told, 0, sizeof(*told));
-	assert_int_equal(dn_perf_lives_new(&config, &lives), 0);
-	return lives;
-}
-
-static void feed_task(struct dn_perf_lives *lives, enum dn_perf_record_type type, pid_t pid,
-	pid_t ppid, pid_t tid, uint64_t t_ns)
-{
-	struct dn_perf_record record = {
-		.type = type, .pid = pid, .ppid = ppid, .tid = tid, .t_ns = t_ns};
-
-	dn_perf_lives_feed(lives, &record);
-}
-
-static void feed_switch(
-	struct dn_perf_lives *lives, pid_t pid, pid_t tid, bool out, bool preempt, uint64_t t_ns)
-{
-	struct dn_perf_record record = {.type = DN_PERF_SWITCH,
-		.pid = pid,
-		.tid = tid,
-		.t_ns = t_ns,
-		.out = out,
-		.preempt = preempt};
-
-	dn_perf_lives_feed(lives, &record);
-}
-
-static void feed_comm(struct dn_perf_lives *lives, pid_t pid, pid_t tid, const char *name,
-	bool exec, uint64_t t_ns)
-{
-	struct dn_perf_record record = {
-		.type = DN_PERF_COMM, .pid = pid, .tid = tid, .t_ns = t_ns, .exec = exec};
-
-	record.comm_len = strlen(name);
-	memcpy(record.comm, name, record.comm_len);
-	dn_perf_lives_feed(lives, &record);
-	if (exec)
-		feed_task(lives, DN_PERF_MMAP, pid, 0, tid, t_ns);
-}
-
-static void test_lives_run(void **state)
-{
-	struct told told;
-	struct dn_perf_lives *lives = lives_new(&told, false, false);
-
-	/* The gated child: what comes before its exec does not count. */
-	assert_int_equal(dn_perf_lives_add(lives, 11, 11, false, true, 1), 0);
-	feed_comm(lives, 11, 11, "make", true, 100);
-	feed_task(lives, DN_PERF_FORK, 13, 11, 13, 110);
-	feed_switch(lives, 11, 11, true, false, 117); /* 17 ns on the CPU, then it waits */
-	feed_switch(lives, 13, 13, false, false, 119);
-	feed_comm(lives, 13, 13, "cc1", true, 120);
-	feed_switch(lives, 13, 13, true, true, 130); /* preempted: not its own will */
-	feed_switch(lives, 13, 13, false, false, 137);
-	assert_int_equal(dn_perf_lives_blocked(lives, 140), 23); /* 11, since 117 */
-	feed_task(lives, DN_PERF_EXIT, 13, 11, 13, 150);
-	assert_int_equal(told.cpu_ns, 11 + 13);
-	assert_int_equal(told.blocked_ns, 0);
-	feed_switch(lives, 11, 11, false, false, 160);
-	feed_task(lives, DN_PERF_EXIT, 11, 1, 11, 163);
-	assert_int_equal(told.cpu_ns, 17 + 3);
-	assert_int_equal(told.blocked_ns, 43);
-	assert_int_equal(dn_perf_lives_blocked(lives, 1000), 43);
-	assert_string_equal(told.text,
-		"exec 11 make at 100;born 13 of 11 at 110;exec 13 cc1 at 120;"
-		"exit 13 at 150;exit 11 at 163;");
-	assert_int_equal(dn_perf_lives_threads(lives), 0);
-	dn_perf_lives_free(lives);
-}
-
-static void test_lives_threads(void **state)
-{
-	struct told told;
-	struct dn_perf_lives *lives = lives_new(&told, false, false);
-
-	assert_int_equal(dn_perf_lives_add(lives, 17, 17, false, true, 1), 0);
-	feed_comm(lives, 17, 17, "java", true, 10);
-	feed_task(lives, DN_PERF_FORK, 17, 17, 19, 20);
-	feed_task(lives, DN_PERF_FORK, 17, 17, 23, 21);
-	assert_int_equal(dn_perf_lives_threads(lives), 3);
-	feed_comm(lives, 17, 19, "worker", false, 22); /* a thread's name is not the process's */
-	feed_comm(lives, 17, 17, "main", false, 23);
-	/* The leader ends first: the process lives while a thread does. */
-	feed_task(lives, DN_PERF_EXIT, 17, 1, 17, 30);
-	assert_null(strstr(told.text, "exit"));
-	/* Thread 23 execs: it takes the leader's number, 19 ends. */
-	feed_task(lives, DN_PERF_EXIT, 17, 1, 19, 40);
-	feed_comm(lives, 17, 17, "sh", true, 50);
-	assert_int_equal(dn_perf_lives_threads(lives), 1);
-	assert_false(dn_perf_lives_has(lives, 23));
-	feed_task(lives, DN_PERF_EXIT, 17, 1, 17, 60);
-	assert_string_equal(
-		told.text, "exec 17 java at 10;name 17 main;exec 17 sh at 50;exit 17 at 60;");
-	dn_perf_lives_free(lives);
-}
-
-static void test_lives_taken(void **state)
-{
-	struct told told;
-	struct dn_perf_lives *lives = lives_new(&told, false, false);
-	struct dn_perf_record exec = {
-		.type = DN_PERF_COMM, .pid = 29, .tid = 29, .t_ns = 10, .exec = true};
-
-	/* An exec after which nothing is mapped: the kernel took the events. */
-	assert_int_equal(dn_perf_lives_add(lives, 29, 29, false, true, 1), 0);
-	told.survivor = 29;
-	dn_perf_lives_feed(lives, &exec);
-	feed_task(lives, DN_PERF_EXIT, 29, 1, 29, 11);
-	assert_non_null(strstr(told.text, "taken 29;"));
-	assert_null(strstr(told.text, "exit"));
-	dn_perf_lives_sweep(lives, false, 20);
-	assert_null(strstr(told.text, "exit"));
-	told.survivor = 0;
-	dn_perf_lives_sweep(lives, false, 31);
-	assert_non_null(strstr(told.text, "exit 29 at 31;"));
-	/* One that went before anybody looked. */
-	feed_task(lives, DN_PERF_FORK, 31, 1, 31, 40);
-	exec.pid = exec.tid = 31;
-	dn_perf_lives_feed(lives, &exec);
-	feed_task(lives, DN_PERF_EXIT, 31, 1, 31, 41);
-	assert_non_null(strstr(told.text, "taken 31;exit 31 at 41;"));
-	dn_perf_lives_free(lives);
-}
-
-static void test_lives_losses(void **state)
-{
-	struct told told;
-	struct dn_perf_lives *lives = lives_new(&told, false, false);
-
-	assert_int_equal(dn_perf_lives_add(lives, 37, 37, false, true, 1), 0);
-	feed_comm(lives, 37, 37, "a", true, 10);
-	/* The birth was lost: the first record of it is as good. */
-	feed_switch(lives, 41, 41, false, false, 20);
-	assert_non_null(strstr(told.text, "born 41 of 0 at 20;"));
-	/* Two CPUs' clocks: the birth is told after the first switch. Not a second process. */
-	feed_task(lives, DN_PERF_FORK, 41, 37, 41, 21);
-	assert_null(strstr(told.text, "exit"));
-	feed_task(lives, DN_PERF_EXIT, 41, 37, 41, 29);
-	/* The end was lost, and the number is used again. */
-	feed_task(lives, DN_PERF_FORK, 43, 37, 43, 30);
-	feed_task(lives, DN_PERF_FORK, 43, 37, 43, 40);
-	assert_non_null(
-		strstr(told.text, "born 43 of 37 at 30;exit 43 at 40;born 43 of 37 at 40;"));
-	/* A sweep doubts once before it believes: the last records may not be read yet. */
-	told.survivor = 37;
-	told.len = 0;
-	told.text[0] = '\0';
-	dn_perf_lives_sweep(lives, true, 50);
-	assert_string_equal(told.text, "");
-	dn_perf_lives_sweep(lives, true, 53);
-	assert_string_equal(told.text, "exit 43 at 53;");
-	/* Nobody of our namespace. */
-	feed_switch(lives, 0, 0, false, false, 60);
-	feed_switch(lives, -1, -1, false, false, 61);
-	assert_int_equal(dn_perf_lives_threads(lives), 1);
-	dn_perf_lives_free(lives);
-}
-
-static void test_lives_foreign(void **state)
-{
-	struct told told;
-	struct dn_perf_lives *lives = lives_new(&told, true, false);
-
-	assert_int_equal(dn_perf_lives_add(lives, 47, 47, true, false, 100), 0);
-	assert_int_equal(dn_perf_lives_blocked(lives, 107), 7);
-	/* Strangers' records. */
-	feed_switch(lives, 53, 53, false, false, 110);
-	feed_task(lives, DN_PERF_FORK, 59, 53, 59, 111);
-	feed_comm(lives, 53, 53, "x", true, 112);
-	feed_task(lives, DN_PERF_EXIT, 53, 1, 53, 113);
-	assert_string_equal(told.text, "");
-	feed_task(lives, DN_PERF_FORK, 61, 47, 61, 120);
-	assert_string_equal(told.text, "born 61 of 47 at 120;");
-	dn_perf_lives_free(lives);
-
-	/* A thread that ran already when measuring began: its first record is a switch out. */
-	lives = lives_new(&told, true, false);
-	assert_int_equal(dn_perf_lives_add(lives, 67, 67, false, false, 200), 0);
-	feed_switch(lives, 67, 67, true, false, 213);
-	feed_task(lives, DN_PERF_EXIT, 67, 1, 67, 220);
-	assert_int_equal(told.cpu_ns, 13);
-	assert_int_equal(told.blocked_ns, 7);
-	dn_perf_lives_free(lives);
-}
-
-static void test_lives_no_children(void **state)
-{
-	struct told told;
-	struct dn_perf_lives *lives = lives_new(&told, false, true);
-
-	assert_int_equal(dn_perf_lives_add(lives, 71, 71, false, true, 1), 0);
-	feed_task(lives, DN_PERF_FORK, 73, 71, 73, 10);
-	feed_switch(lives, 73, 73, false, false, 11);
-	feed_task(lives, DN_PERF_FORK, 71, 71, 79, 12);
-	assert_int_equal(dn_perf_lives_threads(lives), 2);
-	assert_string_equal(told.text, "");
-	dn_perf_lives_free(lives);
-}
-
-/* ---- names ---- */
-
-static void test_name_list(void **state)
-{
-	const char *list = "cycles,cpu/event=0x3c,umask=1/u,r1a8";
-	char name[40];
-
-	assert_int_equal(dn_perf_names_next(&list, name, sizeof(name)), 1);
-	assert_string_equal(name, "cycles");
-	assert_int_equal(dn_perf_names_next(&list, name, sizeof(name)), 1);
-	assert_string_equal(name, "cpu/event=0x3c,umask=1/u");
-	assert_int_equal(dn_perf_names_next(&list, name, sizeof(name)), 1);
-	assert_string_equal(name, "r1a8");
-	assert_int_equal(dn_perf_names_next(&list, name, sizeof(name)), 0);
-	list = ",a";
-	assert_int_equal(dn_perf_names_next(&list, name, sizeof(name)), -EINVAL);
-	list = "abcdefgh";
-	assert_int_equal(dn_perf_names_next(&list, name, 8), -EINVAL);
-	dn_perf_names_metric("cpu/event=0x3c,umask=1/u", name, sizeof(name));
-	assert_string_equal(name, "cpu_event=0x3c_umask=1_u");
-	dn_perf_names_metric("a.b\n", name, sizeof(name));
-	assert_string_equal(name, "a_b_");
-}
-
-static void test_distance(void **state)
-{
-	assert_int_equal(dn_perf_names_distance("cycles", "CYCLES", 2), 0);
-	assert_int_equal(dn_perf_names_distance("cycels", "cycles", 2), 2);
-	assert_int_equal(dn_perf_names_distance("cycle", "cycles", 2), 1);
-	assert_int_equal(dn_perf_names_distance("kitten", "sitting", 3), 3);
-	assert_int_equal(dn_perf_names_distance("kitten", "sitting", 2), 3);
-	assert_int_equal(dn_perf_names_distance("", "abc", 7), 3);
-	assert_int_equal(dn_perf_names_distance("a", "abcdef", 2), 3);
-}
-
-static void test_encode(void **state)
-{
-	struct perf_event_attr attr;
-	enum dn_perf_name_state known;
-	char text[512];
-
-	assert_int_equal(
-		dn_perf_names_encode(-1, "r1a8", &attr, text, sizeof(text)), DN_PERF_NAME_OK);
-	assert_int_equal(attr.type, PERF_TYPE_RAW);
-	assert_int_equal(attr.config, 0x1a8);
-	assert_int_equal(dn_perf_names_encode(-1, "cpu/cycles", &attr, text, sizeof(text)),
-		DN_PERF_NAME_WRONG);
-
-	/* All tables, so that the test needs no PMU. */
-	assert_int_equal(setenv("LIBPFM_ENCODE_INACTIVE", "1", 1), 0);
-	known = dn_perf_names_encode(-1, "instructions:u", &attr, text, sizeof(text));
-	if (known == DN_PERF_NAME_NO_LIBRARY)
-		skip();
-	assert_int_equal(known, DN_PERF_NAME_OK);
-	assert_int_equal(attr.type, PERF_TYPE_HARDWARE);
-	assert_int_equal(attr.config, PERF_COUNT_HW_INSTRUCTIONS);
-	assert_true(attr.exclude_kernel && !attr.exclude_user);
-	assert_int_equal(dn_perf_names_encode(-1, "cycels", &attr, text, sizeof(text)),
-		DN_PERF_NAME_UNKNOWN);
-	assert_non_null(strstr(text, "CYCLES"));
-	assert_int_equal(dn_perf_names_encode(-1, "xyzzyplugh", &attr, text, sizeof(text)),
-		DN_PERF_NAME_UNKNOWN);
-	assert_string_equal(text, "");
-#if defined(__x86_64__)
-	assert_int_equal(dn_perf_names_encode(
-				 -1, "spr::MEM_LOAD_RETIRED:L3_MISS", &attr, text, sizeof(text)),
-		DN_PERF_NAME_OK);
-	assert_int_equal(attr.type, PERF_TYPE_RAW);
-	assert_int_equal(attr.config & 0xffff, 0x20d1);
-#endif
-}
-
-/* ---- sysfs and /proc ---- */
-
-static char root[] = "/tmp/denet-perf-XXXXXX";
-
-static void put_file(const char *path, const char *text)
-{
-	char full[300], *slash;
-	FILE *file;
-
-	(void)snprintf(full, sizeof(full), "%s/%s", root, path);
-	for (slash = strchr(full + sizeof(root), '/'); slash; slash = strchr(slash + 1, '/')) {
-		*slash = '\0';
-		assert_true(mkdir(full, 0700) == 0 || errno == EEXIST);
-		*slash = '/';
+	machine->pmu.fail_at = 1;
+	machine->pmu.fail_with = -ENOENT;
+	machine->pmu.absent = PERF_COUNT_HW_INSTRUCTIONS;
+	dn_perf_hardware_probe(&machine->perf, &machine->probe);
+	/* Two questions, not fourteen. */
+	assert_int_equal(machine->pmu.calls, 2);
+	for (unsigned metric = DN_M_hw_cycles; metric <= DN_M_hw_running_ratio; metric++) {
+		assert_int_equal(machine->probe.offer[metric].fact, DN_FACT_UNSUPPORTED);
+		assert_non_null(strstr(machine->probe.offer[metric].reason, "no hardware PMU"));
 	}
-	file = fopen(full, "we");
-	assert_non_null(file);
-	assert_true(fputs(text, file) >= 0);
-	assert_int_equal(fclose(file), 0);
+	assert_int_equal(machine->perf.counters.n_groups, 0);
+	machine_free(machine);
 }
 
-#define DEVICES "bus/event_source/devices/"
-
-static void test_sysfs(void **state)
+static void test_hardware_extras(void **state)
 {
-	struct perf_event_attr attr;
-	struct dn_perf_pmu pmu[DN_PERF_PMUS_MAX];
-	int fd;
+	struct machine *machine = machine_new(-1);
 
-	assert_non_null(mkdtemp(root));
-	fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* Room for the six basic ones and one pair more. */
+	machine->pmu.counters = 8;
+	dn_perf_hardware_probe(&machine->perf, &machine->probe);
+	assert_int_equal(machine->probe.offer[DN_M_hw_cycles].fact, DN_FACT_OK);
+	assert_int_equal(machine->probe.offer[DN_M_hw_cycles].quality, DN_QUALITY_EXACT);
+	assert_int_equal(machine->probe.offer[DN_M_hw_branch_misses].fact, DN_FACT_OK);
+	assert_int_equal(machine->probe.offer[DN_M_hw_cache_misses].fact, DN_FACT_OK);
+	assert_int_equal(machine->probe.offer[DN_M_hw_stalled_cycles_backend].fact, DN_FACT_OK);
+	assert_int_equal(machine->probe.offer[DN_M_hw_l1d_loads].fact, DN_FACT_UNSUPPORTED);
+	assert_non_null(machine->probe.offer[DN_M_hw_l1d_loads].hint);
+	assert_int_equal(machine->perf.counters.n_groups, 4);
+	machine_free(machine);
+}
+
+static void test_hardware_denied(void **state)
+{
+	struct machine *machine = machine_new(-1);
+
+	machine->pmu.refuse_kernel = -EACCES;
+	machine->pmu.counters = 14;
+	dn_perf_hardware_probe(&machine->perf, &machine->probe);
+	assert_int_equal(machine->probe.offer[DN_M_hw_cycles].fact, DN_FACT_OK);
+	assert_non_null(strstr(machine->probe.offer[DN_M_hw_cycles].source, "user mode only"));
+	assert_non_null(machine->probe.offer[DN_M_hw_cycles].reason);
+	machine_free(machine);
+}
+
+static void test_hardware_hybrid(void **state)
+{
+	int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct machine *machine;
+	int core, atom;
+	bool extended = false;
+
 	assert_true(fd >= 0);
-	put_file(DEVICES "cpu_core/type", "4\n");
-	put_file(DEVICES "cpu_core/cpus", "0-15\n");
-	put_file(DEVICES "cpu_core/format/event", "config:0-7,32-35\n");
-	put_file(DEVICES "cpu_core/format/umask", "config:8-15\n");
-	put_file(DEVICES "cpu_core/format/ldlat", "config1:0-15\n");
-	put_file(DEVICES "cpu_core/format/inv", "config:23\n");
-	put_file(DEVICES "cpu_core/events/llc-misses", "event=0x2e,umask=0x41\n");
-	/* Alone it is no hybrid machine; uncore PMUs and the like don't make it one. */
-	put_file(DEVICES "uncore_imc/type", "23\n");
-	put_file(DEVICES "uncore_imc/cpumask", "0\n");
-	assert_int_equal(dn_perf_pmus(fd, pmu, DN_PERF_PMUS_MAX), 0);
-	put_file(DEVICES "cpu_atom/type", "11\n");
-	put_file(DEVICES "cpu_atom/cpus", "16-23\n");
-	assert_int_equal(dn_perf_pmus(fd, pmu, DN_PERF_PMUS_MAX), 2);
-	assert_string_equal(pmu[0].name, "cpu_core");
-	assert_int_equal(pmu[0].type, 4);
-	assert_string_equal(pmu[1].name, "cpu_atom");
-	assert_int_equal(pmu[1].type, 11);
-	assert_int_equal(dn_perf_pmus(-1, pmu, DN_PERF_PMUS_MAX), 0);
-
-	assert_int_equal(
-		dn_perf_pmu_encode(fd, "cpu_core/event=0x53c,umask=7,inv,ldlat=31/", &attr), 0);
-	assert_int_equal(attr.type, 4);
-	assert_true(attr.config == UINT64_C(0x50080073c));
-	assert_int_equal(attr.config1, 31);
-	assert_int_equal(dn_perf_pmu_encode(fd, "cpu_core/llc-misses/u", &attr), 0);
-	assert_int_equal(attr.config, 0x412e);
-	assert_true(attr.exclude_kernel && !attr.exclude_user);
-	assert_int_equal(dn_perf_pmu_encode(fd, "cpu_atom/config=0x1d,config2=3/k", &attr), 0);
-	assert_int_equal(attr.config, 0x1d);
-	assert_int_equal(attr.config2, 3);
-	assert_true(attr.exclude_user && !attr.exclude_kernel);
-	assert_int_equal(dn_perf_pmu_encode(fd, "cpu_core/umask=0x100/", &attr), -E2BIG);
-	assert_int_equal(dn_perf_pmu_encode(fd, "cpu_core/nothing/", &attr), -ENOENT);
-	assert_int_equal(dn_perf_pmu_encode(fd, "none/event=1/", &attr), -ENOENT);
-	assert_int_equal(dn_perf_pmu_encode(fd, "../cpu_core/event=1/", &attr), -EINVAL);
-	assert_int_equal(dn_perf_pmu_encode(fd, "cpu_core/../type/", &attr), -EINVAL);
-	assert_int_equal(dn_perf_pmu_encode(fd, "cpu_core/event=0x/", &attr), -EINVAL);
-	assert_int_equal(dn_perf_pmu_encode(fd, "cpu_core/event=1/z", &attr), -EINVAL);
+	machine = machine_new(fd);
+	machine->pmu.counters = 14;
+	dn_perf_hardware_probe(&machine->perf, &machine->probe);
+	core = dn_metric_by_name("hw.cpu_core.cycles");
+	atom = dn_metric_by_name("hw.cpu_atom.cycles");
+	assert_true(core >= 0 && atom >= 0);
+	assert_int_equal(machine->probe.offer[core].fact, DN_FACT_OK);
+	assert_int_equal(machine->probe.offer[atom].fact, DN_FACT_OK);
+	assert_int_equal(machine->probe.offer[DN_M_hw_cycles].fact, DN_FACT_OK);
+	for (unsigned i = 0; i < machine->n_configs; i++)
+		extended = extended ||
+			   machine->config[i] == (UINT64_C(11) << 32 | PERF_COUNT_HW_INSTRUCTIONS);
+	assert_true(extended);
+	assert_int_equal(machine->perf.counters.n_groups, 14);
+	machine_free(machine);
 	close(fd);
 }
 
-static void test_cpu_list(void **state)
+static void test_values(void **state)
 {
-	unsigned cpu[4];
+	struct machine *machine = machine_new(-1);
+	struct dn_frame frame = {.final = true};
 
-	assert_int_equal(dn_perf_cpu_list_parse("0-1,5\n", cpu, 4), 3);
-	assert_int_equal(cpu[0], 0);
-	assert_int_equal(cpu[1], 1);
-	assert_int_equal(cpu[2], 5);
-	assert_int_equal(dn_perf_cpu_list_parse("0-127", cpu, 4), 128);
-	assert_int_equal(dn_perf_cpu_list_parse("", cpu, 4), -EINVAL);
-	assert_int_equal(dn_perf_cpu_list_parse("3-1", cpu, 4), -EINVAL);
-	assert_int_equal(dn_perf_cpu_list_parse("0,", cpu, 4), -EINVAL);
-	assert_int_equal(dn_perf_cpu_list_parse("0x1", cpu, 4), -EINVAL);
-	assert_int_equal(dn_perf_cpu_list_parse("0-18446744073709551615", cpu, 4), -EINVAL);
+	machine->pmu.counters = 6;
+	/* cycles, instructions: all the time; branches: half of it; cache: opens, but counts
+	 * nothing */
+	memcpy(machine->answer[0], (uint64_t[]){2, 2000003, 2000003, 7001, 5003}, 40);
+	memcpy(machine->answer[1], (uint64_t[]){2, 2000003, 1000001, 1009, 11}, 40);
+	memcpy(machine->answer[2], (uint64_t[]){2, 2000003, 2000003, 0, 0}, 40);
+	dn_perf_hardware_probe(&machine->perf, &machine->probe);
+	dn_perf_values_sample(&machine->perf, &frame);
+	assert_true(dn_frame_has(&frame, DN_M_hw_cycles));
+	assert_int_equal(frame.value[DN_M_hw_cycles].u64, 7001);
+	assert_int_equal(frame.value[DN_M_hw_instructions].u64, 5003);
+	assert_int_equal(machine->degraded[DN_M_hw_cycles], DN_QUALITY_EXACT);
+	assert_int_equal(frame.value[DN_M_hw_branches].u64, 2018);
+	assert_int_equal(frame.value[DN_M_hw_branch_misses].u64, 22);
+	assert_int_equal(machine->degraded[DN_M_hw_branches], DN_QUALITY_SCALED);
+	assert_true(frame.value[DN_M_hw_running_ratio].f64 > 0.49 &&
+		    frame.value[DN_M_hw_running_ratio].f64 < 0.51);
+	assert_false(dn_frame_has(&frame, DN_M_hw_cache_references));
+	assert_false(dn_frame_has(&frame, DN_M_hw_cache_misses));
+	assert_int_equal(machine->degraded[DN_M_hw_cache_misses], DN_QUALITY_MISSING);
+	machine_free(machine);
 }
 
-static void test_tasks(void **state)
+static void test_values_never_scheduled(void **state)
 {
-	const pid_t targets[] = {211, 223};
-	struct dn_perf_tasks tasks = {0}, fewer = {0};
-	char path[300];
-	int fd;
+	struct machine *machine = machine_new(-1);
+	struct dn_frame frame = {.final = true};
 
-	/* 211 has two threads, the second has the child 223, which is a target as well. */
-	put_file("proc/211/task/211/children", "");
-	put_file("proc/211/task/211/stat", "211 (a) b) R 1 1");
-	put_file("proc/211/task/227/children", "223 229 999 ");
-	put_file("proc/211/task/227/stat", "227 (a) S 1 1");
-	put_file("proc/223/task/223/children", "");
-	put_file("proc/229/task/229/children", "211");
-	(void)snprintf(path, sizeof(path), "%s/proc", root);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	assert_true(fd >= 0);
-	assert_int_equal(dn_perf_tasks_walk(fd, targets, 2, true, true, &tasks), 0);
-	assert_int_equal(tasks.n, 4);
-	assert_true(tasks.blind); /* the fixture has no children file of ours */
-	for (size_t i = 0; i < tasks.n; i++) {
-		if (tasks.task[i].tid == 211)
-			assert_false(tasks.task[i].blocked);
-		if (tasks.task[i].tid == 227)
-			assert_true(tasks.task[i].blocked);
-		if (tasks.task[i].tid == 229)
-			assert_int_equal(tasks.task[i].ppid, 211);
-	}
-	assert_int_equal(dn_perf_tasks_walk(fd, targets, 1, false, false, &fewer), 0);
-	assert_int_equal(fewer.n, 2);
-	assert_true(dn_perf_tasks_cover(&tasks, &fewer));
-	assert_false(dn_perf_tasks_cover(&fewer, &tasks));
-	dn_perf_tasks_finish(&fewer);
-	dn_perf_tasks_finish(&tasks);
-	close(fd);
-}
-
-static int remove_root(void **state)
-{
-	char command[64];
-
-	(void)snprintf(command, sizeof(command), "rm -rf %s", root);
-	return strstr(root, "XXXXXX") ? 0 : system(command);
+	machine->pmu.counters = 6;
+	memcpy(machine->answer[0], (uint64_t[]){2, 2000003, 0, 0, 0}, 40);
+	dn_perf_hardware_probe(&machine->perf, &machine->probe);
+	dn_perf_values_sample(&machine->perf, &frame);
+	assert_false(dn_frame_has(&frame, DN_M_hw_cycles));
+	assert_int_equal(machine->degraded[DN_M_hw_cycles], DN_QUALITY_MISSING);
+	machine_free(machine);
 }
 
 int main(void)
@@ -882,21 +475,13 @@ int main(void)
 		cmocka_unit_test(test_groups_absent),
 		cmocka_unit_test(test_groups_user_only),
 		cmocka_unit_test(test_groups_fail_midway),
-		cmocka_unit_test(test_records),
-		cmocka_unit_test(test_ring_wrap),
-		cmocka_unit_test(test_lives_run),
-		cmocka_unit_test(test_lives_threads),
-		cmocka_unit_test(test_lives_taken),
-		cmocka_unit_test(test_lives_losses),
-		cmocka_unit_test(test_lives_foreign),
-		cmocka_unit_test(test_lives_no_children),
-		cmocka_unit_test(test_name_list),
-		cmocka_unit_test(test_distance),
-		cmocka_unit_test(test_encode),
-		cmocka_unit_test(test_sysfs),
-		cmocka_unit_test(test_cpu_list),
-		cmocka_unit_test(test_tasks),
+		cmocka_unit_test(test_hardware_none),
+		cmocka_unit_test(test_hardware_extras),
+		cmocka_unit_test(test_hardware_denied),
+		cmocka_unit_test(test_hardware_hybrid),
+		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_values_never_scheduled),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, remove_root);
+	return cmocka_run_group_tests(tests, make_root, remove_root);
 }

@@ -76,6 +76,7 @@ UNUSED static void burn(clockid_t id, uint64_t ns)
 	while (clock_ns(id) < end)
 		for (unsigned i = 0; i < 2000; i++)
 			sum += i;
+	(void)sum;
 }
 
 UNUSED static void nap(uint64_t ns)
