@@ -30,6 +30,8 @@ static int prepare(struct dn_session *session, const struct dn_options *options,
 	if (r == 0)
 		r = dn_session_plan(session, &session->child.pid, 1, why);
 	if (r == 0)
+		dn_spawn_wait_arrival(&session->child);
+	if (r == 0)
 		r = dn_session_open_backends(session, why);
 	if (r == 0)
 		r = dn_session_start(session, why);

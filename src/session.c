@@ -169,6 +169,11 @@ static int wanted_metrics(struct dn_session *session, struct dn_metric_set *ret,
 
 	if (r < 0)
 		return r;
+	if (session->n_sinks == 0) {
+		/* --quiet without a stream: nobody will be told anything. */
+		*ret = (struct dn_metric_set){0};
+		return 0;
+	}
 	session->shown = *ret;
 	dn_plan_add_inputs(ret);
 	if (session->options->no_children) {

@@ -15,10 +15,11 @@
 static void __attribute__((noreturn)) child_main(int gate, char **argv, const struct dn_inheritance *inheritance,
 	bool stdout_to_stderr)
 {
-	char go;
+	char go = 0;
 	int error;
 
-	if (recv(gate, &go, 1, 0) != 1)
+	/* Here I am: from now on this process does nothing until it may go. */
+	if (send(gate, &go, 1, MSG_NOSIGNAL) != 1 || recv(gate, &go, 1, 0) != 1)
 		_exit(DN_EXIT_FAILED); /* denet died or gave up */
 	/* The standard descriptors that were closed when denet started close again by O_CLOEXEC (stdio-guard.c). */
 	if (stdout_to_stderr)
@@ -63,6 +64,14 @@ int dn_spawn(char **argv, const struct dn_inheritance *inheritance, bool stdout_
 	ret->gate = ends[0];
 	ret->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	return 0;
+}
+
+void dn_spawn_wait_arrival(struct dn_child *child)
+{
+	char here;
+
+	while (recv(child->gate, &here, 1, 0) < 0 && errno == EINTR)
+		continue;
 }
 
 int dn_spawn_open_gate(struct dn_child *child)

@@ -27,6 +27,8 @@ struct dn_child {
 /* 0, or negative errno with why. stdout_to_stderr: the command's stdout becomes denet's stderr (--json on stdout). */
 int dn_spawn(char **argv, const struct dn_inheritance *inheritance, bool stdout_to_stderr, struct dn_child *ret,
 	struct dn_why *why);
+/* Until the child is behind its gate: what it does on its way there is not the command's. */
+void dn_spawn_wait_arrival(struct dn_child *child);
 /* The command goes. */
 int dn_spawn_open_gate(struct dn_child *child);
 /*

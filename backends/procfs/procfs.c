@@ -90,6 +90,11 @@ static int procfs_open(
 	return 0;
 }
 
+static void procfs_started(struct dn_backend *backend)
+{
+	dn_procfs_system_started((struct dn_procfs *)backend);
+}
+
 static void procfs_drain(struct dn_backend *backend)
 {
 	struct dn_procfs *p = (struct dn_procfs *)backend;
@@ -130,6 +135,7 @@ const struct dn_backend_ops dn_backend_procfs = {
 	.tier = "procfs",
 	.probe = dn_procfs_probe,
 	.open = procfs_open,
+	.started = procfs_started,
 	.drain = procfs_drain,
 	.sample = procfs_sample,
 	.on_event = dn_procfs_on_event,

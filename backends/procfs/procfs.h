@@ -165,6 +165,7 @@ struct dn_procfs {
 	} walk;
 
 	struct dn_procfs_system *system;
+	bool system_unseen; /* offered, and settled when the command is on its way */
 	char buffer[DN_PROCFS_BUFFER];
 	char entries[8192];
 };
@@ -254,6 +255,7 @@ void dn_procfs_walk_finish(struct dn_procfs *p);
 /* system.c: PSI and the cgroup. */
 void dn_procfs_system_probe(struct dn_procfs *p, struct dn_probe *probe);
 void dn_procfs_system_open(struct dn_procfs *p);
+void dn_procfs_system_started(struct dn_procfs *p);
 void dn_procfs_system_sample(struct dn_procfs *p, struct dn_frame *frame);
 void dn_procfs_system_free(struct dn_procfs_system *system);
 

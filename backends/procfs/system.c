@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -209,22 +210,32 @@ static int try_place(struct dn_procfs *p, struct dn_procfs_system *s, const stru
 	return 0;
 }
 
-static void refuse(struct dn_procfs *p, struct dn_probe *probe, const struct row *row, int r)
-{
-	const char *reason, *hint = NULL;
+/* What trying a row came to. */
+struct answer {
+	enum dn_fact fact;
+	const char *reason, *hint;
+	char text[160];
+};
 
-	if (r == -EDOM)
-		reason = "the command is in the root cgroup, which is the whole machine";
-	else if (is_psi(row) && (r == -EOPNOTSUPP || r == -ENOENT))
-		reason = "this kernel keeps no pressure accounts (/proc/pressure)";
-	else
-		reason = dn_probe_printf(probe, "%s: %s", row->from[0].file, strerror(-r));
-	if (is_psi(row) && r == -EOPNOTSUPP)
-		hint = "boot with psi=1";
-	else if (r == -EDOM)
-		hint = "run it in a cgroup of its own: systemd-run --user --scope";
-	dn_probe_refuse(probe, row->metric,
-		r == -EDOM ? DN_FACT_UNSUPPORTED : dn_fact_from_errno(r), reason, hint);
+static void explain(const struct row *row, int r, struct answer *ret)
+{
+	*ret = (struct answer){.fact = r == -EDOM ? DN_FACT_UNSUPPORTED : dn_fact_from_errno(r)};
+	if (r == 0) {
+		ret->reason = row->reason;
+	} else if (row->metric == DN_M_pressure_cpu_full_ns) {
+		ret->fact = DN_FACT_UNSUPPORTED;
+		ret->reason = "of the whole machine it is 0 by definition, and the command has no cgroup "
+			      "of its own";
+	} else if (r == -EDOM) {
+		ret->reason = "the command is in the root cgroup, which is the whole machine";
+		ret->hint = "run it in a cgroup of its own: systemd-run --user --scope";
+	} else if (is_psi(row) && (r == -EOPNOTSUPP || r == -ENOENT)) {
+		ret->reason = "this kernel keeps no pressure accounts (/proc/pressure)";
+		ret->hint = r == -EOPNOTSUPP ? "boot with psi=1" : NULL;
+	} else {
+		snprintf(ret->text, sizeof(ret->text), "%s: %s", row->from[0].file, strerror(-r));
+		ret->reason = ret->text;
+	}
 }
 
 static void close_places(struct dn_procfs_system *s)
@@ -236,47 +247,87 @@ static void close_places(struct dn_procfs_system *s)
 	}
 }
 
-void dn_procfs_system_probe(struct dn_procfs *p, struct dn_probe *probe)
+static int try_row(struct dn_procfs *p, struct dn_procfs_system *s, size_t i)
+{
+	const struct row *row = &rows[i];
+	struct value *value = &s->values[i];
+	int r, first = try_place(p, s, row, value, &row->from[0]);
+
+	/* Of the host there is no full pressure of the CPU. */
+	if (first == 0 || row->metric == DN_M_pressure_cpu_full_ns)
+		return first;
+	r = try_place(p, s, row, value, &row->from[1]);
+	return r < 0 && (first == -EDOM || r == -ENOENT) ? first : r;
+}
+
+static struct dn_procfs_system *new_system(void)
 {
 	struct dn_procfs_system *s = calloc(1, sizeof(*s));
 
-	if (!s)
-		return;
-	for (int i = 0; i < PLACE_N; i++)
+	for (int i = 0; s && i < PLACE_N; i++)
 		s->dir[i] = -ENOENT;
-	for (size_t i = 0; i < N_ROWS; i++) {
-		const struct row *row = &rows[i];
-		struct value *value = &s->values[i];
-		int r, first;
+	for (size_t i = 0; s && i < N_ROWS; i++)
+		s->values[i].file = -1;
+	return s;
+}
 
-		value->file = -1;
+/*
+ * Finding the cgroup costs as much as all the rest of a probe, and none of it has to be there before the command's first
+ * instruction: with a target the rows are offered unseen and settled beside its exec.
+ */
+void dn_procfs_system_probe(struct dn_procfs *p, struct dn_probe *probe)
+{
+	struct dn_procfs_system *s = new_system();
+
+	p->system = s;
+	p->system_unseen = p->env->n_targets > 0 && !p->env->fixture;
+	for (size_t i = 0; s && i < N_ROWS; i++) {
+		const struct row *row = &rows[i];
+		struct answer answer;
+
 		if (!dn_metric_set_has(&p->env->wanted, row->metric))
 			continue;
-		first = r = try_place(p, s, row, value, &row->from[0]);
-		if (r < 0 && row->metric == DN_M_pressure_cpu_full_ns) {
-			dn_probe_refuse(probe, row->metric, DN_FACT_UNSUPPORTED,
-				"of the whole machine it is 0 by definition, and the command has "
-				"no cgroup of its own",
-				NULL);
+		if (p->system_unseen) {
+			dn_probe_offer(probe, row->metric, row->quality, row->from[0].source, row->reason);
 			continue;
 		}
-		if (r < 0)
-			r = try_place(p, s, row, value, &row->from[1]);
-		if (r == 0)
-			dn_probe_offer(
-				probe, row->metric, row->quality, value->from->source, row->reason);
+		explain(row, try_row(p, s, i), &answer);
+		if (answer.fact == DN_FACT_OK)
+			dn_probe_offer(probe, row->metric, row->quality, s->values[i].from->source, answer.reason);
 		else
-			refuse(p, probe, row, first == -EDOM || r == -ENOENT ? first : r);
+			dn_probe_refuse(probe, row->metric, answer.fact,
+				answer.text[0] ? dn_probe_printf(probe, "%s", answer.text) : answer.reason,
+				answer.hint);
+	}
+	if (s)
+		close_places(s);
+}
+
+void dn_procfs_system_started(struct dn_procfs *p)
+{
+	struct dn_procfs_system *s = p->system;
+
+	if (!s || !p->system_unseen)
+		return;
+	for (size_t i = 0; i < N_ROWS; i++) {
+		const struct row *row = &rows[i];
+		struct answer answer;
+
+		if (!dn_metric_set_has(&p->assigned, row->metric))
+			continue;
+		explain(row, try_row(p, s, i), &answer);
+		p->core->settle(p->core, row->metric,
+			answer.fact == DN_FACT_OK ? row->quality : DN_QUALITY_MISSING,
+			answer.fact == DN_FACT_OK ? s->values[i].from->source : NULL, answer.reason, answer.hint);
 	}
 	close_places(s);
-	p->system = s;
 }
 
 void dn_procfs_system_open(struct dn_procfs *p)
 {
 	struct dn_procfs_system *s = p->system;
 
-	if (!s)
+	if (!s || p->system_unseen)
 		return;
 	for (size_t i = 0; i < N_ROWS; i++) {
 		if (!dn_metric_set_has(&p->assigned, rows[i].metric))
