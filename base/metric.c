@@ -116,7 +116,7 @@ const char *dn_quality_name(enum dn_quality quality)
 
 const char *dn_fact_name(enum dn_fact fact)
 {
-	static const char *const names[] = {"ok", "unsupported", "denied", "broken", "untried"};
+	static const char *const names[] = {"untried", "ok", "unsupported", "denied", "broken"};
 
 	return (unsigned)fact < sizeof(names) / sizeof(names[0]) ? names[fact] : "broken";
 }

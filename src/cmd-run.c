@@ -16,7 +16,7 @@ static int fail(const struct dn_why *why)
 	return DN_EXIT_FAILED;
 }
 
-/* Everything up to the open gate. Positive: the errno of a failed exec. */
+/* Everything up to the open gate. */
 static int prepare(struct dn_session *session, const struct dn_options *options, struct dn_why *why)
 {
 	bool stream_on_stdout = options->out ? strcmp(options->out, "-") == 0 || strcmp(options->out, "fd:1") == 0 : options->json;
@@ -49,8 +49,6 @@ int dn_cmd_run(const struct dn_options *options)
 		dn_session_finish(&session);
 		return fail(&why);
 	}
-	if (r > 0)
-		dn_error("%s", why.text);
 	r = dn_session_loop(&session);
 	if (!session.root_exited) {
 		/* --duration: the command lives on, and so does the promise to end as it ends. */
@@ -59,6 +57,9 @@ int dn_cmd_run(const struct dn_options *options)
 		session.plan.n_backends = 0;
 		r = dn_loop_run(session.loop);
 	}
+	if (session.exec_error)
+		dn_error("cannot run '%s': %s", options->argv[0],
+			session.exec_error == ENOENT ? "command not found" : strerror(session.exec_error));
 	if (r < 0)
 		dn_error("lost track of the command: %s", strerror(-r));
 	status = session.root_status;

@@ -42,7 +42,6 @@ static bool tier_exists(const char *tier)
 
 int dn_plan_probe(const char *tier, const struct dn_env *env, struct dn_plan *plan, struct dn_why *why)
 {
-	memset(plan, 0, sizeof(*plan));
 	if (!tier_exists(tier)) {
 		dn_why_set(why, "this denet was built without the '%s' tier", tier);
 		dn_why_hint(why, "leave --backend out to take the best one that works");
@@ -59,10 +58,7 @@ int dn_plan_probe(const char *tier, const struct dn_env *env, struct dn_plan *pl
 			continue;
 		backend = &plan->backend[plan->n_backends];
 		backend->ops = dn_backends[i];
-		backend->probe.fact = DN_FACT_UNTRIED;
 		backend->probe.arena = plan->arena;
-		for (unsigned m = 0; m < DN_METRIC_MAX; m++)
-			backend->probe.offer[m].fact = DN_FACT_UNTRIED;
 		r = backend->ops->probe(env, &backend->probe, &backend->instance);
 		if (r == -EINVAL && backend->probe.reason) {
 			/* What the user asked of it (an event, a script) does not exist. */
@@ -176,7 +172,6 @@ void dn_plan_make(struct dn_plan *plan, const struct dn_metric_set *wanted)
 	bool lossless = source.backend >= 0 && source.quality == DN_QUALITY_EXACT;
 	int tier = -1;
 
-	memset(plan->metric, 0, sizeof(plan->metric));
 	for (unsigned i = 0; i < plan->n_backends; i++) {
 		memset(&plan->backend[i].assigned, 0, sizeof(plan->backend[i].assigned));
 		plan->backend[i].active = false;
@@ -187,7 +182,7 @@ void dn_plan_make(struct dn_plan *plan, const struct dn_metric_set *wanted)
 		struct candidate best;
 
 		plan->supplier[m] = -1;
-		state->quality = DN_QUALITY_MISSING;
+		*state = (struct dn_metric_state){.quality = DN_QUALITY_MISSING};
 		if (!info || !dn_metric_set_has(wanted, m))
 			continue;
 		state->wanted = true;
@@ -221,7 +216,11 @@ int dn_plan_check_forced(const struct dn_plan *plan, const char *tier, struct dn
 {
 	const struct dn_plan_backend *refused = NULL;
 
-	if (strcmp(tier, "auto") == 0)
+	bool wanted = false;
+
+	for (unsigned m = 0; m < DN_METRIC_MAX && !wanted; m++)
+		wanted = plan->metric[m].wanted;
+	if (!wanted || strcmp(tier, "auto") == 0)
 		return 0;
 	for (unsigned i = 0; i < plan->n_backends; i++) {
 		if (strcmp(plan->backend[i].ops->tier, tier) != 0)

@@ -31,7 +31,7 @@ struct dn_plan {
 
 /*
  * Probes every backend of the chosen tier ("auto": all but fake). -EINVAL for a tier that this build lacks, with why.
- * A backend's own refusal is no error here.
+ * A backend's own refusal is no error here. The plan is zeroed before.
  */
 int dn_plan_probe(const char *tier, const struct dn_env *env, struct dn_plan *plan, struct dn_why *why);
 /* Adds what the derived metrics of the set are made of. */

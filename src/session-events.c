@@ -180,6 +180,9 @@ static void reap_one(struct dn_session *session, pid_t pid)
 		session->root_exited = true;
 		session->root_status = status;
 		session->root_exit_ns = event.t_ns;
+		session->exec_error = dn_spawn_exec_error(&session->child);
+		if (session->exec_error)
+			session->ended_by = "exec_failed";
 	}
 	dn_tree_reaped(session->tree, pid, status, event.t_ns);
 }

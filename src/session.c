@@ -62,7 +62,6 @@ int dn_session_init(struct dn_session *session, const struct dn_options *options
 	struct dn_why ignored;
 	int r;
 
-	memset(session, 0, sizeof(*session));
 	session->options = options;
 	session->attach = attach;
 	session->child.gate = session->child.pidfd = -1;
@@ -165,7 +164,8 @@ int dn_session_open_outputs(struct dn_session *session, struct dn_why *why)
 /* What is asked for, and what that needs: the process table, and the inputs of derived metrics. */
 static int wanted_metrics(struct dn_session *session, struct dn_metric_set *ret, struct dn_why *why)
 {
-	int r = dn_options_metric_set(session->options->metrics, ret, why);
+	const struct dn_options *options = session->options;
+	int r = dn_options_metric_set(options->metrics, ret, why);
 
 	if (r < 0)
 		return r;
@@ -174,9 +174,16 @@ static int wanted_metrics(struct dn_session *session, struct dn_metric_set *ret,
 		*ret = (struct dn_metric_set){0};
 		return 0;
 	}
+	if (!options->json && !options->out) {
+		struct dn_metric_set summary;
+
+		dn_sink_summary_metrics(&summary);
+		for (unsigned i = 0; i < sizeof(ret->bits) / sizeof(ret->bits[0]); i++)
+			ret->bits[i] &= summary.bits[i];
+	}
 	session->shown = *ret;
 	dn_plan_add_inputs(ret);
-	if (session->options->no_children) {
+	if (options->no_children) {
 		dn_metric_set_del(ret, DN_M_process_started);
 		dn_metric_set_del(ret, DN_M_process_exited);
 		dn_metric_set_del(ret, DN_M_process_count);
@@ -196,6 +203,7 @@ int dn_session_plan(struct dn_session *session, const pid_t *targets, unsigned n
 	env->no_children = options->no_children;
 	env->subreaper = !session->attach && !options->no_subreaper &&
 			 prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0;
+	env->header = session->header_wanted;
 	env->per_process = options->per_process;
 	env->targets = targets;
 	env->n_targets = n_targets;
@@ -294,14 +302,16 @@ static uint64_t child_cpu_ns(pid_t pid)
 
 int dn_session_start(struct dn_session *session, struct dn_why *why)
 {
-	int r = 0, exec_error = 0;
+	int r = 0;
 
 	clock_gettime(CLOCK_REALTIME, &session->run.time);
 	session->core.t0_ns = dn_now_ns();
 	dn_tree_begin(session->tree, session->core.t0_ns);
 	session->measuring = true;
-	if (!session->attach)
+	if (!session->attach) {
+		session->gate_cpu_ns = child_cpu_ns(session->child.pid);
 		r = dn_spawn_open_gate(&session->child);
+	}
 	if (r == 0)
 		r = dn_sampler_start(&session->sampler, session->loop, session->core.t0_ns);
 	if (r == 0)
@@ -316,16 +326,6 @@ int dn_session_start(struct dn_session *session, struct dn_why *why)
 	dn_session_started(session);
 	/* The command runs while denet reads what the header says of the machine. */
 	dn_session_header(session);
-	if (!session->attach) {
-		exec_error = dn_spawn_exec_result(&session->child);
-		session->gate_cpu_ns = child_cpu_ns(session->child.pid);
-	}
-	if (exec_error) {
-		session->ended_by = "exec_failed";
-		dn_why_set(why, "cannot run '%s': %s", session->options->argv[0],
-			exec_error == ENOENT ? "command not found" : strerror(exec_error));
-		return exec_error;
-	}
 	return 0;
 }
 

@@ -66,16 +66,17 @@ struct dn_session {
 	bool measuring, ended;
 	const char *ended_by;
 	bool root_exited, root_stopped;
+	int exec_error; /* errno of an exec that failed */
 	int root_status;
 	uint64_t root_exit_ns; /* CLOCK_MONOTONIC */
-	uint64_t reaped_cpu_ns, gate_cpu_ns; /* rusage of all that was reaped; about what the child used up to its exec */
+	uint64_t reaped_cpu_ns, gate_cpu_ns; /* rusage of all that was reaped; what the child used before the gate */
 	uint64_t lost_events;
 	struct dn_frame frame, before;
 	uint64_t seq;
 };
 
 /*
- * In this order; each returns 0 or negative errno with why. dn_session_finish() copes with any prefix of it.
+ * In this order, on a zeroed session; each returns 0 or negative errno with why. dn_session_finish() copes with any prefix of it.
  * dn_session_start opens the gate (run) or begins counting (attach); dn_session_loop returns when measuring is over.
  */
 int dn_session_init(struct dn_session *session, const struct dn_options *options, bool attach, struct dn_why *why);

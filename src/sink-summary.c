@@ -511,6 +511,9 @@ static int render(struct dn_sink *sink, const struct dn_run *run, const struct d
 	struct page *page, *tail;
 	int r = -ENOMEM;
 
+	/* What never ran has nothing to tell; the command says why. */
+	if (summary->ended_by && strcmp(summary->ended_by, "exec_failed") == 0)
+		return 0;
 	page = calloc(1, sizeof(*page));
 	tail = calloc(1, sizeof(*tail));
 	if (page && tail) {
@@ -547,6 +550,57 @@ static int render(struct dn_sink *sink, const struct dn_run *run, const struct d
 static void close_sink(struct dn_sink *sink)
 {
 	free(sink);
+}
+
+void dn_sink_summary_metrics(struct dn_metric_set *ret)
+{
+	static const unsigned shown[] = {
+		DN_M_cpu_total_ns,
+		DN_M_cpu_user_ns,
+		DN_M_cpu_system_ns,
+		DN_M_cpu_usage_percent,
+		DN_M_cpu_run_delay_ns,
+		DN_M_cpu_blocked_ns,
+		DN_M_cpu_voluntary_switches,
+		DN_M_cpu_involuntary_switches,
+		DN_M_cpu_migrations,
+		DN_M_memory_rss_bytes,
+		DN_M_memory_swap_bytes,
+		DN_M_memory_peak_rss_bytes,
+		DN_M_memory_peak_tree_rss_bytes,
+		DN_M_memory_minor_faults,
+		DN_M_memory_major_faults,
+		DN_M_io_read_bytes,
+		DN_M_io_write_bytes,
+		DN_M_io_read_chars,
+		DN_M_io_write_chars,
+		DN_M_io_read_calls,
+		DN_M_io_write_calls,
+		DN_M_network_rx_bytes,
+		DN_M_network_tx_bytes,
+		DN_M_network_retransmits,
+		DN_M_process_count,
+		DN_M_process_started,
+		DN_M_hw_cycles,
+		DN_M_hw_instructions,
+		DN_M_hw_cache_references,
+		DN_M_hw_cache_misses,
+		DN_M_hw_branches,
+		DN_M_hw_branch_misses,
+		DN_M_hw_l1d_loads,
+		DN_M_hw_l1d_misses,
+		DN_M_pressure_cpu_some_ns,
+		DN_M_pressure_memory_some_ns,
+		DN_M_pressure_io_some_ns,
+		DN_M_cgroup_cpu_throttled_ns,
+	};
+
+	*ret = (struct dn_metric_set){0};
+	for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
+		dn_metric_set_add(ret, shown[i]);
+	/* Events that the user named (--events), and those of one kind of core. */
+	for (unsigned id = DN_M_STATIC_N; id < DN_METRIC_MAX; id++)
+		dn_metric_set_add(ret, id);
 }
 
 int dn_sink_summary_new(

@@ -11,6 +11,8 @@ int dn_sink_jsonl_new(struct dn_output *output, bool process_events, struct dn_s
 int dn_sink_csv_new(struct dn_output *output, struct dn_sink **ret);
 /* The end summary for people. columns 0: not a terminal, no limit of width but 100. */
 int dn_sink_summary_new(struct dn_output *output, bool color, unsigned columns, struct dn_sink **ret);
+/* What the summary and the status line show: without a stream nothing else is measured. */
+void dn_sink_summary_metrics(struct dn_metric_set *ret);
 /* One status line that is rewritten in place; only for a terminal. */
 int dn_sink_live_new(struct dn_output *output, bool color, unsigned columns, struct dn_sink **ret);
 

@@ -85,13 +85,13 @@ int dn_spawn_open_gate(struct dn_child *child)
 	return n < 0 ? -errno : 0;
 }
 
-int dn_spawn_exec_result(struct dn_child *child)
+int dn_spawn_exec_error(struct dn_child *child)
 {
 	int error = 0;
 	ssize_t n;
 
 	do
-		n = recv(child->gate, &error, sizeof(error), 0);
+		n = recv(child->gate, &error, sizeof(error), MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
 	close(child->gate);
 	child->gate = -1;

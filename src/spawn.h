@@ -32,9 +32,10 @@ void dn_spawn_wait_arrival(struct dn_child *child);
 /* The command goes. */
 int dn_spawn_open_gate(struct dn_child *child);
 /*
- * Waits until the exec happened (0) or failed: the errno that exec gave, positive. The command may run on meanwhile.
+ * Of a child that ended: the errno that its exec gave, or 0 when it got that far. Not asked before: waiting for the exec
+ * would cost two switches in the middle of the command's start.
  */
-int dn_spawn_exec_result(struct dn_child *child);
+int dn_spawn_exec_error(struct dn_child *child);
 /* Before the gate is open this makes the child exit with 125. */
 void dn_child_finish(struct dn_child *child);
 

@@ -149,13 +149,13 @@ static void read_reaped_io(struct dn_procfs *p, struct dn_procfs_io_mark *ret)
 	seen = pread(p->self_io_fd, text, sizeof(text) - 1, 0);
 	if (seen <= 0)
 		return;
-	n = pread(p->self_task_io_fd, p->buffer, sizeof(p->buffer) - 1, 0);
+	n = pread(p->self_task_io_fd, p->scratch->buffer, sizeof(p->scratch->buffer) - 1, 0);
 	if (n <= 0)
 		return;
 	text[seen] = '\0';
-	p->buffer[n] = '\0';
+	p->scratch->buffer[n] = '\0';
 	if (dn_procfs_parse_io(text, (size_t)seen, process) < 0 ||
-		dn_procfs_parse_io(p->buffer, (size_t)n, thread) < 0)
+		dn_procfs_parse_io(p->scratch->buffer, (size_t)n, thread) < 0)
 		return;
 	thread[DN_PROCFS_IO_RCHAR] = dn_sub_sat(thread[DN_PROCFS_IO_RCHAR], (uint64_t)seen);
 	thread[DN_PROCFS_IO_SYSCR] = dn_sub_sat(thread[DN_PROCFS_IO_SYSCR], 1);
@@ -176,7 +176,7 @@ static bool wait_for_gate(struct dn_procfs *p, struct dn_procfs_member *m)
 	do {
 		ssize_t n = dn_procfs_read_file(p, m, "stat");
 
-		if (n < 0 || dn_procfs_parse_stat(p->buffer, (size_t)n, &stat) < 0)
+		if (n < 0 || dn_procfs_parse_stat(p->scratch->buffer, (size_t)n, &stat) < 0)
 			return false;
 		if (stat.state == 'S')
 			return true;
@@ -318,7 +318,7 @@ static void look_at_zombie(struct dn_procfs *p, struct dn_procfs_member *m)
 		struct dn_procfs_status status;
 
 		n = dn_procfs_read_file(p, m, "status");
-		if (n >= 0 && dn_procfs_parse_status(p->buffer, (size_t)n, &status) == 0 &&
+		if (n >= 0 && dn_procfs_parse_status(p->scratch->buffer, (size_t)n, &status) == 0 &&
 			status.has_ignored)
 			dn_procfs_check_sigchld(p, m, status.ignored);
 	}

@@ -241,6 +241,11 @@ int dn_procfs_probe(
 
 	if (!p)
 		return -ENOMEM;
+	p->scratch = malloc(sizeof(*p->scratch));
+	if (!p->scratch) {
+		free(p);
+		return -ENOMEM;
+	}
 	p->backend.ops = &dn_backend_procfs;
 	p->env = env;
 	p->self_io_fd = p->self_task_io_fd = -1;

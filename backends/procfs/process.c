@@ -88,7 +88,7 @@ ssize_t dn_procfs_read_file(struct dn_procfs *p, struct dn_procfs_member *m, con
 		dn_cleanup(dn_closep) int fd =
 			dn_open_at(p->env->proc_fd, path, O_RDONLY | O_NONBLOCK);
 
-		n = fd < 0 ? fd : read_once(fd, p->buffer, sizeof(p->buffer));
+		n = fd < 0 ? fd : read_once(fd, p->scratch->buffer, sizeof(p->scratch->buffer));
 	}
 	if (m->fd >= 0 || n == -ENOENT || n == -ESRCH) {
 		if (dn_procfs_is_gone(p, m))
@@ -203,7 +203,7 @@ int dn_procfs_read_stat(struct dn_procfs *p, struct dn_procfs_member *m)
 
 	if (n < 0)
 		return (int)n;
-	if (dn_procfs_parse_stat(p->buffer, (size_t)n, &stat) < 0)
+	if (dn_procfs_parse_stat(p->scratch->buffer, (size_t)n, &stat) < 0)
 		return -EINVAL;
 	if (m->start_ticks && m->start_ticks != stat.start_ticks && !p->env->fixture) {
 		mark_gone(p, m);
@@ -249,7 +249,7 @@ int dn_procfs_read_statm(struct dn_procfs *p, struct dn_procfs_member *m)
 	if (m->gone)
 		return -ESRCH;
 	if (m->fd >= 0) {
-		n = read_once(m->fd, p->buffer, sizeof(p->buffer));
+		n = read_once(m->fd, p->scratch->buffer, sizeof(p->scratch->buffer));
 		if (n == -ESRCH)
 			mark_gone(p, m);
 	} else {
@@ -257,7 +257,7 @@ int dn_procfs_read_statm(struct dn_procfs *p, struct dn_procfs_member *m)
 	}
 	if (n < 0)
 		return (int)n;
-	if (dn_procfs_parse_statm(p->buffer, (size_t)n, &statm) < 0)
+	if (dn_procfs_parse_statm(p->scratch->buffer, (size_t)n, &statm) < 0)
 		return -EINVAL;
 	if (statm.size_pages == 0) {
 		/* A zombie, or a process whose main thread has ended while others run. */
@@ -292,7 +292,7 @@ int dn_procfs_read_io(struct dn_procfs *p, struct dn_procfs_member *m)
 		m->io_refused = !m->zombie && !m->gone;
 		return (int)n;
 	}
-	if (dn_procfs_parse_io(p->buffer, (size_t)n, value) < 0)
+	if (dn_procfs_parse_io(p->scratch->buffer, (size_t)n, value) < 0)
 		return -EINVAL;
 	m->io_refused = false;
 	if (p->env->no_children) {
@@ -374,7 +374,7 @@ int dn_procfs_read_fds(struct dn_procfs *p, struct dn_procfs_member *m)
 				(int)m->comm_len, m->comm);
 		if (fd < 0)
 			return fd;
-		r = dn_procfs_each_number(fd, p->entries, sizeof(p->entries), count_one, &n);
+		r = dn_procfs_each_number(fd, p->scratch->entries, sizeof(p->scratch->entries), count_one, &n);
 		if (r < 0)
 			return r;
 	}

@@ -92,7 +92,11 @@ static int procfs_open(
 
 static void procfs_started(struct dn_backend *backend)
 {
-	dn_procfs_system_started((struct dn_procfs *)backend);
+	struct dn_procfs *p = (struct dn_procfs *)backend;
+
+	/* Without a header there is time until the first sample; most commands end before. */
+	if (p->env->header)
+		dn_procfs_system_started(p);
 }
 
 static void procfs_drain(struct dn_backend *backend)
@@ -109,6 +113,8 @@ static int procfs_sample(struct dn_backend *backend, struct dn_frame *frame)
 
 	dn_procfs_sample_tree(p, frame);
 	dn_procfs_sample_pss(p, frame, dn_now_ns());
+	if (!p->env->header && !frame->final)
+		dn_procfs_system_started(p);
 	dn_procfs_system_sample(p, frame);
 	return 0;
 }
@@ -126,6 +132,7 @@ static void procfs_close(struct dn_backend *backend)
 		close(p->self_io_fd);
 	if (p->self_task_io_fd >= 0)
 		close(p->self_task_io_fd);
+	free(p->scratch);
 	free(p);
 }
 

@@ -108,6 +108,13 @@ struct dn_procfs_io_mark {
 	uint64_t v[DN_PROCFS_IO_N];
 };
 
+/* Text of the moment. Apart and never cleared: pages that nobody needs are not touched. */
+struct dn_procfs_scratch {
+	char buffer[DN_PROCFS_BUFFER];
+	char entries[8192];
+	char list[4096], tasks[8192];
+};
+
 struct dn_procfs_system;
 
 struct dn_procfs {
@@ -159,15 +166,13 @@ struct dn_procfs {
 		bool no_children_files;
 		pid_t foreign[64]; /* children that denet had before it measured anything */
 		unsigned n_foreign;
-		char list[4096], tasks[8192];
 		pid_t *dead;
 		size_t n_dead, dead_size;
 	} walk;
 
 	struct dn_procfs_system *system;
 	bool system_unseen; /* offered, and settled when the command is on its way */
-	char buffer[DN_PROCFS_BUFFER];
-	char entries[8192];
+	struct dn_procfs_scratch *scratch;
 };
 
 /* probe.c */

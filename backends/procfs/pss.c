@@ -42,7 +42,7 @@ static int read_pss(struct dn_procfs *p, struct dn_procfs_member *m)
 	m->pss_bytes = 0;
 	if (n < 0)
 		return (int)n;
-	if (n == 0 || dn_procfs_parse_pss(p->buffer, (size_t)n, &m->pss_bytes) < 0)
+	if (n == 0 || dn_procfs_parse_pss(p->scratch->buffer, (size_t)n, &m->pss_bytes) < 0)
 		return -ESRCH; /* no memory any more */
 	dn_procfs_show_gauge(p, m, DN_M_memory_pss_bytes, m->pss_bytes);
 	return 0;

@@ -199,10 +199,10 @@ static int try_place(struct dn_procfs *p, struct dn_procfs_system *s, const stru
 
 	if (file < 0)
 		return file;
-	n = dn_pread_file(s->files[file].fd, p->buffer, sizeof(p->buffer));
+	n = dn_pread_file(s->files[file].fd, p->scratch->buffer, sizeof(p->scratch->buffer));
 	if (n < 0)
 		return (int)n;
-	r = parse_row(from, is_psi(row), p->buffer, (size_t)n, &value->base);
+	r = parse_row(from, is_psi(row), p->scratch->buffer, (size_t)n, &value->base);
 	if (r < 0)
 		return r;
 	value->file = file;
@@ -309,6 +309,7 @@ void dn_procfs_system_started(struct dn_procfs *p)
 
 	if (!s || !p->system_unseen)
 		return;
+	p->system_unseen = false;
 	for (size_t i = 0; i < N_ROWS; i++) {
 		const struct row *row = &rows[i];
 		struct answer answer;
@@ -340,12 +341,12 @@ void dn_procfs_system_open(struct dn_procfs *p)
 		for (size_t i = 0; i < N_ROWS; i++)
 			used = used || s->values[i].file == (int)f;
 		if (used)
-			n = dn_pread_file(s->files[f].fd, p->buffer, sizeof(p->buffer));
+			n = dn_pread_file(s->files[f].fd, p->scratch->buffer, sizeof(p->scratch->buffer));
 		for (size_t i = 0; i < N_ROWS && n >= 0; i++) {
 			struct value *value = &s->values[i];
 
 			if (value->file == (int)f)
-				(void)parse_row(value->from, is_psi(&rows[i]), p->buffer, (size_t)n,
+				(void)parse_row(value->from, is_psi(&rows[i]), p->scratch->buffer, (size_t)n,
 					&value->base);
 		}
 		if (!used) {
@@ -366,7 +367,7 @@ static void put_row(struct dn_procfs *p, struct dn_frame *frame, size_t i, ssize
 		value->file = -1;
 		return;
 	}
-	if (n < 0 || parse_row(value->from, is_psi(row), p->buffer, (size_t)n, &now) < 0)
+	if (n < 0 || parse_row(value->from, is_psi(row), p->scratch->buffer, (size_t)n, &now) < 0)
 		return;
 	dn_frame_u64(frame, row->metric, row->counter ? dn_sub_sat(now, value->base) : now);
 }
@@ -380,7 +381,7 @@ void dn_procfs_system_sample(struct dn_procfs *p, struct dn_frame *frame)
 
 		if (s->files[f].fd < 0)
 			continue;
-		n = dn_pread_file(s->files[f].fd, p->buffer, sizeof(p->buffer));
+		n = dn_pread_file(s->files[f].fd, p->scratch->buffer, sizeof(p->scratch->buffer));
 		for (size_t i = 0; i < N_ROWS; i++) {
 			if (s->values[i].file == (int)f)
 				put_row(p, frame, i, n);

@@ -36,7 +36,7 @@ static int each_thread(struct visit *visit, bool (*fn)(void *arg, pid_t tid))
 		dn_open_at(visit->p->env->proc_fd, path, O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
 		return fd;
-	return dn_procfs_each_number(fd, visit->p->entries, sizeof(visit->p->entries), fn, visit);
+	return dn_procfs_each_number(fd, visit->p->scratch->entries, sizeof(visit->p->scratch->entries), fn, visit);
 }
 
 static bool add_switches(void *arg, pid_t tid)
@@ -45,7 +45,7 @@ static bool add_switches(void *arg, pid_t tid)
 	struct dn_procfs_status status;
 	ssize_t n = read_of_thread(visit, tid);
 
-	if (n >= 0 && dn_procfs_parse_status(visit->p->buffer, (size_t)n, &status) == 0 &&
+	if (n >= 0 && dn_procfs_parse_status(visit->p->scratch->buffer, (size_t)n, &status) == 0 &&
 		status.has_switches) {
 		visit->a = dn_add_sat(visit->a, status.voluntary);
 		visit->b = dn_add_sat(visit->b, status.involuntary);
@@ -75,7 +75,7 @@ int dn_procfs_read_status(struct dn_procfs *p, struct dn_procfs_member *m)
 	m->has_vm = false;
 	if (n < 0)
 		return (int)n;
-	if (dn_procfs_parse_status(p->buffer, (size_t)n, &status) < 0)
+	if (dn_procfs_parse_status(p->scratch->buffer, (size_t)n, &status) < 0)
 		return -EINVAL;
 	if (status.has_ignored && m->had_child_exit)
 		dn_procfs_check_sigchld(p, m, status.ignored);
@@ -107,7 +107,7 @@ static bool add_delay(void *arg, pid_t tid)
 	struct dn_procfs_schedstat schedstat;
 	ssize_t n = read_of_thread(visit, tid);
 
-	if (n >= 0 && dn_procfs_parse_schedstat(visit->p->buffer, (size_t)n, &schedstat) == 0)
+	if (n >= 0 && dn_procfs_parse_schedstat(visit->p->scratch->buffer, (size_t)n, &schedstat) == 0)
 		visit->a = dn_add_sat(visit->a, schedstat.delay_ns);
 	return ++visit->n < THREADS_MAX && !visit->m->gone;
 }
@@ -127,7 +127,7 @@ int dn_procfs_read_sched(struct dn_procfs *p, struct dn_procfs_member *m)
 
 		if (n < 0)
 			return (int)n;
-		if (dn_procfs_parse_schedstat(p->buffer, (size_t)n, &schedstat) < 0)
+		if (dn_procfs_parse_schedstat(p->scratch->buffer, (size_t)n, &schedstat) < 0)
 			return -EINVAL;
 		visit.a = schedstat.delay_ns;
 	}
@@ -148,7 +148,7 @@ static bool take_statm(void *arg, pid_t tid)
 	if (tid == visit->m->pid)
 		return true;
 	n = read_of_thread(visit, tid);
-	if (n > 0 && dn_procfs_parse_statm(visit->p->buffer, (size_t)n, &visit->statm) == 0 &&
+	if (n > 0 && dn_procfs_parse_statm(visit->p->scratch->buffer, (size_t)n, &visit->statm) == 0 &&
 		visit->statm.size_pages > 0) {
 		visit->a = 1;
 		return false;

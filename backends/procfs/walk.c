@@ -94,7 +94,7 @@ static int read_children(const struct parent *parent, int dir_fd, const char *pa
 	if (fd < 0)
 		return fd;
 	for (;;) {
-		ssize_t n = pread(fd, p->walk.list + kept, sizeof(p->walk.list) - 1 - kept, offset);
+		ssize_t n = pread(fd, p->scratch->list + kept, sizeof(p->scratch->list) - 1 - kept, offset);
 		size_t len, position = 0;
 		pid_t pid;
 		int r;
@@ -103,16 +103,16 @@ static int read_children(const struct parent *parent, int dir_fd, const char *pa
 			return errno == EINTR ? 0 : -errno;
 		offset += n;
 		len = kept + (size_t)n;
-		p->walk.list[len] = '\0';
-		while ((r = dn_procfs_next_pid(p->walk.list, len, n == 0, &position, &pid)) > 0) {
+		p->scratch->list[len] = '\0';
+		while ((r = dn_procfs_next_pid(p->scratch->list, len, n == 0, &position, &pid)) > 0) {
 			if (!parent->force || !is_foreign(p, pid))
 				found(p, pid, parent->pid, parent->force);
 		}
 		if (r < 0 || n == 0)
 			return r;
 		kept = len - position;
-		memmove(p->walk.list, p->walk.list + position, kept);
-		if (kept >= sizeof(p->walk.list) - 1)
+		memmove(p->scratch->list, p->scratch->list + position, kept);
+		if (kept >= sizeof(p->scratch->list) - 1)
 			return -EINVAL;
 	}
 }
@@ -143,7 +143,7 @@ static int children_of_process(struct parent *parent, const char *name, bool thr
 		return fd;
 	parent->task_fd = fd;
 	r = dn_procfs_each_number(
-		fd, p->walk.tasks, sizeof(p->walk.tasks), children_of_thread, parent);
+		fd, p->scratch->tasks, sizeof(p->scratch->tasks), children_of_thread, parent);
 	close(fd);
 	return r;
 }
@@ -169,8 +169,8 @@ static bool scan_one(void *arg, pid_t pid)
 	if (dn_procfs_find(p, pid))
 		return true;
 	snprintf(path, sizeof(path), "%d/stat", (int)pid);
-	n = dn_read_file_at(p->env->proc_fd, path, p->buffer, sizeof(p->buffer));
-	if (n < 0 || dn_procfs_parse_stat(p->buffer, (size_t)n, &stat) < 0)
+	n = dn_read_file_at(p->env->proc_fd, path, p->scratch->buffer, sizeof(p->scratch->buffer));
+	if (n < 0 || dn_procfs_parse_stat(p->scratch->buffer, (size_t)n, &stat) < 0)
 		return true;
 	if (scan->n == scan->size) {
 		size_t size = scan->size ? scan->size * 2 : 256;
@@ -197,7 +197,7 @@ static void scan_all(struct dn_procfs *p)
 
 	if (fd < 0)
 		return;
-	(void)dn_procfs_each_number(fd, p->walk.tasks, sizeof(p->walk.tasks), scan_one, &scan);
+	(void)dn_procfs_each_number(fd, p->scratch->tasks, sizeof(p->scratch->tasks), scan_one, &scan);
 	for (unsigned generation = 0; more && generation < 64; generation++) {
 		more = false;
 		for (size_t i = 0; i < scan.n; i++) {
@@ -224,7 +224,7 @@ static bool is_denets(struct dn_procfs *p, struct dn_procfs_member *m)
 	if (m->process->child_of_denet)
 		return true;
 	n = dn_procfs_read_file(p, m, "stat");
-	return n >= 0 && dn_procfs_parse_stat(p->buffer, (size_t)n, &stat) == 0 &&
+	return n >= 0 && dn_procfs_parse_stat(p->scratch->buffer, (size_t)n, &stat) == 0 &&
 	       stat.ppid == p->self;
 }
 
@@ -306,12 +306,12 @@ static void read_own_children(struct dn_procfs *p)
 	pid_t pid;
 
 	snprintf(path, sizeof(path), "self/task/%d/children", (int)p->self_tid);
-	n = dn_read_file_at(p->env->proc_fd, path, p->walk.list, sizeof(p->walk.list));
+	n = dn_read_file_at(p->env->proc_fd, path, p->scratch->list, sizeof(p->scratch->list));
 	p->walk.no_children_files = n == -ENOENT;
 	if (n < 0)
 		return;
 	while (p->walk.n_foreign < sizeof(p->walk.foreign) / sizeof(p->walk.foreign[0]) &&
-		dn_procfs_next_pid(p->walk.list, (size_t)n, true, &position, &pid) > 0) {
+		dn_procfs_next_pid(p->scratch->list, (size_t)n, true, &position, &pid) > 0) {
 		if (!dn_procfs_find(p, pid))
 			p->walk.foreign[p->walk.n_foreign++] = pid;
 	}

@@ -27,6 +27,7 @@ struct dn_env {
 	bool fixture; /* proc_fd is a recorded tree: only files may be asked, no syscalls about pids */
 	bool no_children; /* the targets only, with their threads */
 	bool subreaper; /* orphans of the tree come to denet */
+	bool header; /* somebody is told of every metric's state before the first sample */
 	bool per_process; /* somebody reads dn_process.value at every sample */
 	const pid_t *targets; /* run: the command, stopped behind its gate, not yet exec'ed. Empty for doctor */
 	unsigned n_targets;

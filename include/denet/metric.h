@@ -36,11 +36,11 @@ enum dn_quality {
 
 /* What asking for a thing answered. "No" and "not allowed" are different answers. */
 enum dn_fact {
+	DN_FACT_UNTRIED,     /* nobody asked for it, so it was not tried */
 	DN_FACT_OK,
 	DN_FACT_UNSUPPORTED, /* this kernel or machine does not have it */
 	DN_FACT_DENIED,      /* it is there, but not for us: the hint says what would unlock it */
 	DN_FACT_BROKEN,      /* an answer nobody expected */
-	DN_FACT_UNTRIED,     /* nobody asked for it, so it was not tried */
 };
 
 struct dn_metric_info {

@@ -6,7 +6,7 @@ import pathlib
 import subprocess
 
 import pytest
-from conftest import IS_ROOT, needs_root
+from conftest import IS_ROOT, SANITIZED, needs_root
 
 TIERS = ["auto", "perf", "procfs"]
 USERS = [pytest.param(False, id="root", marks=needs_root), pytest.param(True, id="nobody")]
@@ -64,8 +64,9 @@ def lossless(result):
     return result.quality("process.started") == "exact"
 
 
-def cpu_is_right(result, charged, complete=True):
-    """complete: nothing of this workload is out of anybody's sight, so that even a lower bound is the truth."""
+def cpu_is_right(result, charged, complete=True, ends_are_known=True):
+    """complete: nothing of this workload is out of anybody's sight, so that even a lower bound is the truth.
+    ends_are_known: every process is waited for, so that what its end costs is known to somebody."""
     name = "cpu.total_ns"
     value, quality = result.value(name), result.quality(name)
     truth = result.truth.get("cpu_ns")
@@ -79,7 +80,7 @@ def cpu_is_right(result, charged, complete=True):
             assert value >= 0.99 * charged - 8000000 - 150000 * result.truth["processes"], said
     if truth and (complete or quality != "lower_bound"):
         assert value >= 0.99 * truth, said
-    if complete and lossless(result):
+    if complete and ends_are_known and lossless(result):
         assert quality == "exact", said
 
 
@@ -112,7 +113,7 @@ def test_cpu_of_a_daemonised_grandchild(denet, tier, nobody, cpu_group):
 @in_every_way
 def test_cpu_of_autoreaped_children(denet, tier, nobody, cpu_group):
     result, charged = cpu_of(denet, ["autoreap", "211"], tier, nobody, cpu_group)
-    cpu_is_right(result, charged, complete=lossless(result))
+    cpu_is_right(result, charged, complete=lossless(result), ends_are_known=False)
     if not lossless(result):
         assert result.quality("cpu.total_ns") == "lower_bound", result.state("cpu.total_ns")
 
@@ -161,10 +162,10 @@ def test_peak_is_of_one_process_and_the_tree_has_its_own(denet, tier, nobody):
 
 @pytest.mark.parametrize("nobody", USERS)
 def test_pss_is_right_while_all_share(denet, nobody):
-    result = measure(denet, ["share", "101", "8", "6000"], "auto", nobody, ["-i", "100"])
+    result = measure(denet, ["share", "23", "3", "4000"], "auto", nobody, ["-i", "100"])
     pss = [v for v in result.series("memory.pss_bytes") if v]
     assert pss, result.state("memory.pss_bytes")
-    assert abs(max(pss) - result.truth["pss_bytes"]) <= 0.05 * result.truth["pss_bytes"], pss
+    assert result.truth["pss_bytes"] <= max(pss) <= 1.05 * result.truth["pss_bytes"] + 2e6, pss
 
 
 @in_every_way
@@ -296,7 +297,7 @@ def test_faults_from_user_mode(denet, tier, nobody):
     own = result.truth["own_minor_faults"]
     # The workload's own count has the faults before exec, and lacks those of its end.
     value = result.value("memory.minor_faults")
-    assert result.truth["minor_faults"] <= value and abs(value - own) <= 30, (value, own, result.state("memory.minor_faults"))
+    assert result.truth["minor_faults"] <= value and abs(value - own) <= (100 if SANITIZED else 30), (value, own, result.state("memory.minor_faults"))
 
 
 @in_every_way
@@ -305,7 +306,7 @@ def test_faults_inside_the_kernel(denet, tier, nobody):
     own = result.truth["own_minor_faults"]
     # The workload's own count has the faults before exec, and lacks those of its end.
     value = result.value("memory.minor_faults")
-    assert result.truth["minor_faults"] <= value and abs(value - own) <= 30, (value, own, result.state("memory.minor_faults"))
+    assert result.truth["minor_faults"] <= value and abs(value - own) <= (100 if SANITIZED else 30), (value, own, result.state("memory.minor_faults"))
 
 
 @in_every_way

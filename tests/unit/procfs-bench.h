@@ -86,6 +86,11 @@ static void degrade(
 	snprintf(b->reason, sizeof(b->reason), "%s", reason);
 }
 
+static void settle(struct dn_core *core, unsigned metric, enum dn_quality quality,
+	const char *source, const char *reason, const char *hint)
+{
+}
+
 static void lost(struct dn_core *core, const char *source, uint64_t n)
 {
 }
@@ -98,7 +103,7 @@ static void start(struct bench *b, const char *proc, pid_t target, bool no_child
 
 	memset(b, 0, sizeof(*b));
 	b->target = target;
-	b->core = (struct dn_core){.degrade = degrade, .lost = lost};
+	b->core = (struct dn_core){.degrade = degrade, .settle = settle, .lost = lost};
 	b->listener =
 		(struct dn_tree_listener){.born = on_born, .exec = on_exec, .exited = on_exited};
 	assert_int_equal(dn_tree_new(&b->listener, &b->core.tree), 0);
