@@ -15,7 +15,7 @@
 
 #include "procfs.h"
 
-#define FILES_MAX 12
+#define FILES_MAX 24 /* a row may try two places */
 
 enum place {
 	PLACE_HOST_PSI, /* /proc/pressure */
@@ -83,6 +83,9 @@ static const struct row rows[] = {
 		{{PLACE_V2, "memory.peak", "cgroup v2 memory.peak", NULL, 1},
 			{PLACE_V1_MEMORY, "memory.max_usage_in_bytes",
 				"cgroup v1 memory.max_usage_in_bytes", NULL, 1}}},
+	{DN_M_cgroup_memory_failures, true, DN_QUALITY_EXACT, NULL,
+		{{PLACE_V2, "memory.events", "cgroup v2 memory.events", "max", 1},
+			{PLACE_V1_MEMORY, "memory.failcnt", "cgroup v1 memory.failcnt", NULL, 1}}},
 	{DN_M_cgroup_pids_current, false, DN_QUALITY_SAMPLED, "a gauge, seen at each sample",
 		{{PLACE_V2, "pids.current", "cgroup v2 pids.current", NULL, 1},
 			{PLACE_V1_PIDS, "pids.current", "cgroup v1 pids.current", NULL, 1}}},
