@@ -409,3 +409,20 @@ void dn_machine_read(int proc_fd, int sys_fd, struct dn_machine *ret)
 		proc_fd, "sys/kernel/unprivileged_bpf_disabled", &ret->unprivileged_bpf_disabled);
 	read_number(proc_fd, "sys/kernel/yama/ptrace_scope", &ret->yama_ptrace_scope);
 }
+
+/* Not ru_maxrss: that survives exec, and would be the memory of whoever started us. */
+uint64_t dn_machine_own_peak(int proc_fd)
+{
+	char text[4096];
+	const char *p;
+	uint64_t kib;
+
+	if (dn_read_file_at(proc_fd, "self/status", text, sizeof(text)) <= 0)
+		return 0;
+	p = strstr(text, "\nVmHWM:");
+	if (!p)
+		return 0;
+	for (p += 7; *p == ' ' || *p == '\t';)
+		p++;
+	return dn_parse_u64(&p, &kib) < 0 ? 0 : kib * 1024;
+}

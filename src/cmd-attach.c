@@ -14,7 +14,7 @@ static int fail(int r, const struct dn_why *why)
 		dn_error("%s; %s", why->text, why->hint);
 	else
 		dn_error("%s", why->text[0] ? why->text : strerror(-r));
-	return DN_EXIT_ERROR;
+	return r == -EDOM ? DN_EXIT_USAGE : DN_EXIT_ERROR;
 }
 
 int dn_cmd_attach(const struct dn_options *options)

@@ -124,6 +124,7 @@ int dn_output_open(const char *spec, struct dn_output *ret, struct dn_why *ret_w
 			STDOUT_FILENO, "the standard output", "the standard output", ret, ret_why);
 	if (strncmp(spec, "fd:", 3) == 0) {
 		uint64_t n;
+		int r;
 
 		if (dn_parse_u64_whole(spec + 3, &n) < 0 || n > INT_MAX) {
 			dn_why_set(ret_why, "\"%s\" names no descriptor", spec);
@@ -132,7 +133,12 @@ int dn_output_open(const char *spec, struct dn_output *ret, struct dn_why *ret_w
 				spec);
 			return -EINVAL;
 		}
-		return open_descriptor((int)n, spec, spec, ret, ret_why);
+		r = open_descriptor((int)n, spec, spec, ret, ret_why);
+
+		/* It was given to denet; the command would not have it without denet. */
+		if (r == 0 && n > STDERR_FILENO)
+			fcntl((int)n, F_SETFD, FD_CLOEXEC);
+		return r;
 	}
 	return open_path(spec, ret, ret_why);
 }
@@ -152,7 +158,7 @@ static void tell(struct dn_output *output, int error)
 		return;
 	}
 	if (!output->told)
-		dn_warn("cannot write the stream to %s: %s; the command goes on", name,
+		dn_error("cannot write the stream to %s: %s; the command goes on", name,
 			strerror(error));
 	output->told = true;
 }

@@ -240,7 +240,7 @@ void dn_session_summary(struct dn_session *session)
 	getrusage(RUSAGE_SELF, &self);
 	summary.self_cpu_ns = (uint64_t)(self.ru_utime.tv_sec + self.ru_stime.tv_sec) * UINT64_C(1000000000) +
 			      (uint64_t)(self.ru_utime.tv_usec + self.ru_stime.tv_usec) * 1000;
-	summary.self_max_rss_bytes = (uint64_t)self.ru_maxrss * 1024;
+	summary.self_max_rss_bytes = dn_machine_own_peak(session->env.proc_fd);
 	dn_tree_summarise(session->tree, now, &summary);
 	for (unsigned i = 0; i < session->n_sinks; i++)
 		(void)session->sink[i]->ops->summary(session->sink[i], &session->run, &summary);

@@ -302,22 +302,22 @@ static uint64_t child_cpu_ns(pid_t pid)
 
 int dn_session_start(struct dn_session *session, struct dn_why *why)
 {
-	int r = 0;
+	int r;
 
 	clock_gettime(CLOCK_REALTIME, &session->run.time);
 	session->core.t0_ns = dn_now_ns();
 	dn_tree_begin(session->tree, session->core.t0_ns);
 	session->measuring = true;
-	if (!session->attach) {
-		session->gate_cpu_ns = child_cpu_ns(session->child.pid);
-		r = dn_spawn_open_gate(&session->child);
-	}
-	if (r == 0)
-		r = dn_sampler_start(&session->sampler, session->loop, session->core.t0_ns);
+	/* Whatever may fail comes before the gate: what can't be measured is not run. */
+	r = dn_sampler_start(&session->sampler, session->loop, session->core.t0_ns);
 	if (r == 0)
 		r = arm_duration(session);
 	if (r == 0 && session->attach)
 		r = dn_session_watch_targets(session);
+	if (r == 0 && !session->attach) {
+		session->gate_cpu_ns = child_cpu_ns(session->child.pid);
+		r = dn_spawn_open_gate(&session->child);
+	}
 	if (r < 0) {
 		dn_why_set(why, "cannot start measuring: %s", strerror(-r));
 		return r;

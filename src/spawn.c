@@ -31,7 +31,7 @@ static void __attribute__((noreturn)) child_main(int gate, char **argv, const st
 	execvp(argv[0], argv);
 	error = errno;
 	(void)!send(gate, &error, sizeof(error), MSG_NOSIGNAL);
-	_exit(error == ENOENT || error == ENOTDIR ? DN_EXIT_NOT_FOUND : DN_EXIT_NOT_EXECUTABLE);
+	_exit(error == ENOENT ? DN_EXIT_NOT_FOUND : DN_EXIT_NOT_EXECUTABLE);
 }
 
 int dn_spawn(char **argv, const struct dn_inheritance *inheritance, bool stdout_to_stderr, struct dn_child *ret,

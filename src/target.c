@@ -252,7 +252,7 @@ static int compile(const char *pattern, regex_t *ret, struct dn_why *why)
 		return 0;
 	regerror(r, ret, text, sizeof(text));
 	dn_why_set(why, "the regular expression '%s' does not work: %s", pattern, text);
-	return -EINVAL;
+	return -EDOM;
 }
 
 static int by_pid(const void *a, const void *b)

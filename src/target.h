@@ -13,7 +13,7 @@
 
 /*
  * The pids that options name, sorted, without denet itself, zombies and kernel threads. *ret_pids is malloc'ed. -ESRCH
- * when nothing matches; -EINVAL, -EPERM, -ENOBUFS with why.
+ * when nothing matches; -EDOM for a regular expression that is none, another negative errno; all with why.
  */
 int dn_target_resolve(int proc_fd, const struct dn_options *options, pid_t **ret_pids, unsigned *ret_n,
 	struct dn_why *why);

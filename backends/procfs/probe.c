@@ -15,6 +15,8 @@ static const char if_lossy[] = "processes that the kernel reaps itself (SIGCHLD 
 			       "nothing, and nobody here would notice";
 static const char attach_reason[] =
 	"processes of an attached tree are read while they live: their last moments may be missed";
+static const char portions_reason[] =
+	"no peak is missed, but the kernel counts pages in portions per CPU: it may be off by some pages per CPU";
 static const char gauge_reason[] = "a gauge, seen at each sample";
 static const char split_reason[] = "the kernel splits user and system time at its timer tick";
 static const char other_user_hint[] =
@@ -67,6 +69,10 @@ static void probe_counters(struct dn_procfs *p, struct dn_probe *probe)
 	offer_reaped(p, probe, DN_M_memory_minor_faults, "rusage, stat", "stat");
 	offer_reaped(p, probe, DN_M_memory_major_faults, "rusage, stat", "stat");
 	offer_reaped(p, probe, DN_M_memory_peak_rss_bytes, "ru_maxrss, VmHWM", "VmHWM");
+	if (wanted(p, DN_M_memory_peak_rss_bytes) && !env->attach) {
+		probe->offer[DN_M_memory_peak_rss_bytes].quality = DN_QUALITY_SAMPLED;
+		probe->offer[DN_M_memory_peak_rss_bytes].reason = portions_reason;
+	}
 	for (unsigned m = DN_M_cpu_voluntary_switches; m <= DN_M_cpu_involuntary_switches; m++) {
 		if (env->attach)
 			offer(p, probe, m, DN_QUALITY_LOWER_BOUND, "status",

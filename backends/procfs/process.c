@@ -133,6 +133,9 @@ void dn_procfs_show(struct dn_procfs *p, struct dn_procfs_member *m, unsigned me
 {
 	if (m->basing && m->own_base)
 		m->own_base->v[count] = own;
+	/* What the command is at the gate says nothing of what it will have done. */
+	if (m->basing && !p->env->attach)
+		return;
 	if (m->process && dn_metric_set_has(&p->assigned, metric))
 		dn_process_u64(m->process, metric,
 			dn_sub_sat(own, m->own_base ? m->own_base->v[count] : 0));
@@ -307,10 +310,19 @@ int dn_procfs_read_io(struct dn_procfs *p, struct dn_procfs_member *m)
 			return 0;
 		}
 	}
-	for (int i = 0; i < DN_PROCFS_IO_N; i++) {
+	for (int i = 0; i < DN_PROCFS_IO_N; i++)
 		m->now.v[DN_PROCFS_IO + i] = value[i];
-		dn_procfs_show(
-			p, m, metrics[i], (enum dn_procfs_count)(DN_PROCFS_IO + i), value[i]);
+	/* The account holds the children that were reaped: then it is the tree's, not its own. Read
+	 * after the account, or one that is reaped in between would be in it unnoticed. */
+	if (!m->basing && !p->env->no_children && !dn_procfs_reaped_some(m) &&
+		dn_procfs_read_stat(p, m) < 0)
+		return 0;
+	for (int i = 0; i < DN_PROCFS_IO_N; i++) {
+		if (m->basing || !dn_procfs_reaped_some(m))
+			dn_procfs_show(p, m, metrics[i], (enum dn_procfs_count)(DN_PROCFS_IO + i),
+				value[i]);
+		else if (m->process && dn_metric_set_has(&p->assigned, metrics[i]))
+			dn_process_none(m->process, metrics[i]);
 	}
 	return 0;
 }

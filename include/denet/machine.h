@@ -59,6 +59,9 @@ void dn_machine_read(int proc_fd, int sys_fd, struct dn_machine *ret);
 /* Name of capability number n ("cap_bpf"), or NULL. */
 const char *dn_capability_name(unsigned n);
 
+/* The most memory that this process ever had resident since its exec; 0 unknown. */
+uint64_t dn_machine_own_peak(int proc_fd);
+
 /* Gives up every capability for good, where the build has libcap-ng; false when some are kept. */
 bool dn_privileges_drop(void);
 

@@ -50,6 +50,15 @@ static inline void dn_process_u64(struct dn_process *process, unsigned metric, u
 	}
 }
 
+/* What was seen before does not stand any more. */
+static inline void dn_process_none(struct dn_process *process, unsigned metric)
+{
+	int slot = dn_process_slot(metric);
+
+	if (slot >= 0)
+		process->value[slot].type = DN_VALUE_NONE;
+}
+
 struct dn_tree;
 
 /*

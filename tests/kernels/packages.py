@@ -92,7 +92,7 @@ def locked(action):
 class Kernel:
     def __init__(self, folder, release):
         self.folder, self.release = folder, release
-        self.image = next(iter(sorted(folder.glob("**/boot/vmlinu[xz]-*"))), None)
+        self.image = next((path for pattern in ("boot/vmlinu[xz]-*", "usr/boot/vmlinu[xz]-*", f"usr/lib/modules/{release}/vmlinu[xz]*") for path in folder.glob(pattern)), None)
 
     def modules(self, names):
         """The files of these modules, the ones that they need first."""

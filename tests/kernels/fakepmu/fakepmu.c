@@ -29,7 +29,7 @@ static DEFINE_PER_CPU(int, used);
 struct rate {
 	u32 type;
 	u64 config;
-	u32 milli; /* counts per microsecond */
+	u32 per_us;
 };
 
 #define CACHE(cache, result)                                                                       \
@@ -133,21 +133,21 @@ static int fake_init(struct perf_event *event)
 	if (is_sampling_event(event) || has_branch_stack(event))
 		return -EOPNOTSUPP;
 	for (i = 0; i < ARRAY_SIZE(rates); i++) {
-		unsigned long milli = rates[i].milli;
+		unsigned long per_us = rates[i].per_us;
 
 		if (rates[i].type != type || rates[i].config != event->attr.config)
 			continue;
 		if (group_size(event) > ncounters)
 			return -EINVAL;
 		if (event->attr.exclude_kernel)
-			milli /= 2;
+			per_us /= 2;
 		if (event->pmu == &fake_atom)
-			milli /= 2;
+			per_us /= 2;
 		if (dead && type == PERF_TYPE_HARDWARE &&
 			(event->attr.config == PERF_COUNT_HW_CACHE_REFERENCES ||
 				event->attr.config == PERF_COUNT_HW_CACHE_MISSES))
-			milli = 0;
-		event->pmu_private = (void *)milli;
+			per_us = 0;
+		event->pmu_private = (void *)per_us;
 		return 0;
 	}
 	return -ENOENT;

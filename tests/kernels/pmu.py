@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guest with the synthetic PMU of fakepmu/: every ratio and every share of time is known in advance."""
+from checks import Run, close, evaluate, has, ratio, stands
+
+RATIOS = [
+    ("hw.instructions", "hw.cycles", 0.8),
+    ("hw.cache_misses", "hw.cache_references", 0.2),
+    ("hw.branch_misses", "hw.branches", 0.05),
+    ("hw.cache_references", "hw.cycles", 0.02),
+    ("hw.branches", "hw.cycles", 0.16),
+]
+EXTRA_RATIOS = [
+    ("hw.stalled_cycles_frontend", "hw.cycles", 0.1),
+    ("hw.stalled_cycles_backend", "hw.stalled_cycles_frontend", 2),
+    ("hw.l1d_misses", "hw.l1d_loads", 0.05),
+    ("hw.llc_misses", "hw.llc_loads", 0.2),
+    ("hw.dtlb_misses", "hw.dtlb_loads", 0.0025),
+]
+DERIVED = [("hw.ipc", 0.8), ("hw.cache_miss_ratio", 0.2), ("hw.branch_miss_ratio", 0.05)]
+BASIC = sorted({name for row in RATIOS for name in row[:2]})
+EXTRA = sorted({name for row in EXTRA_RATIOS for name in row[:2]} - set(BASIC))
+PARAMETERS = "/sys/module/fakepmu/parameters"
+EVENTS = "r3c,rc0,cpu/event=0x3c/,cpu/instructions/"
+STORM = "rusage forkstorm 61 7 2"
+PAIR = "hw.cycles,hw.instructions,hw.ipc,hw.running_ratio,cpu.total_ns"
+
+
+def plan_lines():
+    def set_up(ncounters=16, held=0, dead=0):
+        return [f"put {PARAMETERS}/ncounters {ncounters}", f"put {PARAMETERS}/held {held}", f"put {PARAMETERS}/dead {dead}"]
+
+    def denet(name, command=STORM, options="", uid=0):
+        return f"run {name} {uid} denet run -q -o stream {options} -- {command}"
+
+    return [
+        "module inet_diag", "module tcp_diag",
+        "module fakepmu ncounters=16",
+        denet("enough"), denet("threads", "rusage threads 3 149"), denet("daemon", "daemon 97 20"),
+        "run attach 0 sh -c 'burn 900 & denet attach -q -o stream -d 0.5 $!; status=$?; wait; exit $status'",
+        *set_up(4), denet("turns"), denet("pair", options=f"--metrics {PAIR}"), denet("events", options=f"-e {EVENTS}"),
+        *set_up(1), denet("single"),
+        *set_up(16, held=14), denet("squeezed"),
+        *set_up(16, held=16), denet("held"),
+        *set_up(16, dead=1), denet("dead"),
+        *set_up(16),
+        denet("nobody-3", uid=65534),
+        "put /proc/sys/kernel/perf_event_paranoid 2", denet("nobody-2", uid=65534),
+        "put /proc/sys/kernel/perf_event_paranoid 1", denet("nobody-1", uid=65534),
+        "rmmod fakepmu", "module fakepmu ncounters=16 hybrid=1",
+        denet("hybrid"), denet("core", f"taskset 1 {STORM}"), denet("atom", f"taskset 2 {STORM}"),
+    ]
+
+
+def first(*answers):
+    """The first complaint."""
+    return next((answer for answer in answers if answer), None)
+
+
+def all_have(run, names, *qualities):
+    return first(*(has(run, name, *qualities) for name in names))
+
+
+def ratios(run, rows, share):
+    return first(*(ratio(run, above, below, expected, share) for above, below, expected in rows))
+
+
+def derived(run, share):
+    for name, expected in DERIVED:
+        value = run.value(name)
+        if value is None or abs(value / expected - 1) > share:
+            return f"{name} is {value}, expected {expected}"
+    return None
+
+
+def per_cpu_time(run, factor, share):
+    """Cycles follow the CPU time, that of the children included."""
+    return first(close(run, "cpu.total_ns", run.truth.get("rusage_cpu_ns", run.value("cpu.total_ns")), 0.01, 3_000_000),
+                 close(run, "hw.cycles", run.value("cpu.total_ns") * factor, share, 3_000_000))
+
+
+def share_of_time(run, low, high):
+    value = run.value("hw.running_ratio")
+    return None if value is not None and low <= value <= high else f"hw.running_ratio is {value}, expected {low} to {high}"
+
+
+def never_zero(run, names):
+    for name in names:
+        if run.quality(name) != "missing" or run.value(name) is not None or not run.state(name).get("reason"):
+            return f"{name} is {run.value(name)}: {run.state(name)}"
+    return None
+
+
+def user_view(run):
+    for name in BASIC:
+        if "user mode only" not in run.state(name)["source"] or not run.state(name).get("reason"):
+            return f"{name}: {run.state(name)}"
+    return None
+
+
+def events(run):
+    """Named events: all at the rate of cycles or of instructions, and taking turns with the others."""
+    cycles, instructions = run.value("hw.cycles"), run.value("hw.instructions")
+    found = {name: state for name, state in run.stream.header["metrics"].items() if name.startswith("hw.event.")}
+    if len(found) != 4:
+        return f"{sorted(found)}"
+    for name in found:
+        value = run.value(name)
+        wanted = instructions if "c0" in name or "instructions" in name else cycles
+        if value is None or abs(value / wanted - 1) > 0.05:
+            return f"{name} is {value}, expected {wanted}"
+        if run.quality(name) != "scaled":
+            return f"{name} is {run.quality(name)}"
+    return None
+
+
+def hybrid(run, core, atom):
+    """Each PMU by itself, and both together."""
+    names = [name for name in run.stream.header["metrics"] if name.endswith(".cycles") and name != "hw.cycles"]
+    if sorted(names) != ["hw.cpu_atom.cycles", "hw.cpu_core.cycles"]:
+        return f"{names}"
+    values = [run.value("hw.cpu_core.cycles"), run.value("hw.cpu_atom.cycles")]
+    for value, expected in zip(values, (core, atom)):
+        if bool(value) != expected:
+            return f"core and atom counted {values}"
+    total = sum(value or 0 for value in values)
+    return None if abs(total / run.value("hw.cycles") - 1) <= 0.001 else f"{values} are not {run.value('hw.cycles')}"
+
+
+def check_cases(run_of):
+    enough, threads, turns, pair = (run_of(name) for name in ("enough", "threads", "turns", "pair"))
+    yield "enough: exact", enough, lambda: all_have(enough, BASIC + EXTRA, "exact")
+    yield "enough: ratios", enough, lambda: ratios(enough, RATIOS + EXTRA_RATIOS, 0.01)
+    yield "enough: derived", enough, lambda: derived(enough, 0.02)
+    yield "enough: cycles are 3 per ns of all children", enough, lambda: per_cpu_time(enough, 3, 0.02)
+    yield "enough: always on the PMU", enough, lambda: share_of_time(enough, 1, 1)
+    yield "threads: cycles are 3 per ns of all threads", threads, lambda: per_cpu_time(threads, 3, 0.02)
+    yield "threads: ratios", threads, lambda: ratios(threads, RATIOS, 0.01)
+    daemon, attach = run_of("daemon"), run_of("attach")
+    yield "daemon: the grandchild is counted", daemon, lambda: stands(daemon, "hw.cycles", daemon.truth["grandchild_cpu_ns"] * 2.97, 2**63)
+    yield "attach: ratios", attach, lambda: ratios(attach, RATIOS, 0.01)
+    yield "attach: cycles are 3 per ns", attach, lambda: per_cpu_time(attach, 3, 0.02)
+    yield "turns: the six basic events are scaled", turns, lambda: all_have(turns, BASIC, "scaled")
+    yield "turns: ratios", turns, lambda: ratios(turns, RATIOS, 0.02)
+    yield "turns: cycles", turns, lambda: per_cpu_time(turns, 3, 0.05)
+    yield "turns: two of three pairs at a time", turns, lambda: share_of_time(turns, 0.5, 0.75)
+    yield "turns: the others are not had at this price", turns, lambda: never_zero(turns, EXTRA)
+    yield "pair: two events fit and are exact", pair, lambda: first(all_have(pair, ["hw.cycles", "hw.instructions"], "exact"), share_of_time(pair, 1, 1))
+    yield "pair: ratio", pair, lambda: ratio(pair, "hw.instructions", "hw.cycles", 0.8, 0.01)
+    named, single, squeezed = run_of("events"), run_of("single"), run_of("squeezed")
+    yield "events: counted and scaled", named, lambda: events(named)
+    yield "events: basic ones too", named, lambda: first(all_have(named, BASIC, "scaled"), ratios(named, RATIOS, 0.05), share_of_time(named, 0.2, 0.6))
+    yield "single: no group fits, each event alone", single, lambda: first(all_have(single, BASIC, "scaled"), ratios(single, RATIOS, 0.05))
+    yield "single: a sixth of the time", single, lambda: share_of_time(single, 0.08, 0.25)
+    yield "squeezed: scaled", squeezed, lambda: all_have(squeezed, BASIC + EXTRA, "scaled")
+    yield "squeezed: ratios inside the pairs", squeezed, lambda: ratios(squeezed, RATIOS[:3], 0.02)
+    held, dead = run_of("held"), run_of("dead")
+    yield "held: never on the PMU is missing", held, lambda: never_zero(held, BASIC + EXTRA)
+    yield "dead: opens and does not count is missing", dead, lambda: never_zero(dead, ["hw.cache_references", "hw.cache_misses"])
+    yield "dead: the others count", dead, lambda: first(all_have(dead, ["hw.cycles", "hw.branches"], "exact"), ratio(dead, "hw.instructions", "hw.cycles", 0.8, 0.01))
+    three, two, one = (run_of(f"nobody-{level}") for level in (3, 2, 1))
+    yield "nobody at 3: refused", three, lambda: first(never_zero(three, BASIC), None if three.stream.header["tier"] == "procfs" else "a perf tier")
+    yield "nobody at 2: user mode, and says so", two, lambda: user_view(two)
+    yield "nobody at 2: the user's half", two, lambda: first(per_cpu_time(two, 1.5, 0.02), ratios(two, RATIOS, 0.01))
+    yield "nobody at 1: all of it", one, lambda: first(per_cpu_time(one, 3, 0.02), ratios(one, RATIOS, 0.01))
+    for name, core, atom in (("hybrid", True, True), ("core", True, False), ("atom", False, True)):
+        run = run_of(name)
+        yield f"{name}: per PMU", run, lambda run=run, core=core, atom=atom: hybrid(run, core, atom)
+        yield f"{name}: ratio", run, lambda run=run: ratio(run, "hw.instructions", "hw.cycles", 0.8, 0.01)
+    core, atom = run_of("core"), run_of("atom")
+    yield "core: cycles", core, lambda: per_cpu_time(core, 3, 0.02)
+    yield "atom: cycles", atom, lambda: per_cpu_time(atom, 1.5, 0.02)
+
+
+def scaled_exactly_when(run):
+    """The law of this slot: a count is scaled exactly when something took turns."""
+    taken = run.value("hw.running_ratio")
+    if taken is None:
+        return None
+    scaled = [name for name in BASIC if run.quality(name) == "scaled"]
+    if taken < 1 and not scaled and run.value("hw.cycles") is not None:
+        return f"hw.running_ratio is {taken}, and nothing is scaled"
+    return f"hw.running_ratio is 1, but {scaled} are scaled" if taken == 1 and scaled else None
+
+
+def check_slot(results, laws):
+    names = [line.split()[1] for line in plan_lines() if line.startswith("run ")]
+    runs = {name: Run(results.case(name), laws) for name in names}
+    for name, run in runs.items():
+        yield f"{name} keeps the laws", run.problem
+        yield f"{name} ends with 0", None if run.case.status == 0 else f"{run.case.status}: {run.case.err[-200:]!r}"
+        if not run.problem:
+            yield f"{name} is scaled exactly when it took turns", scaled_exactly_when(run)
+    for name, why in evaluate("", check_cases(runs.__getitem__)):
+        yield name.lstrip("/"), why
