@@ -88,6 +88,11 @@ int dn_session_init(struct dn_session *session, const struct dn_options *options
 	dn_session_listen(session);
 	session->env.fixture = strcmp(options->proc_root, "/proc") != 0;
 	r = open_directory(options->proc_root, &session->env.proc_fd, why);
+	if (r < 0 && !attach && !session->env.fixture) {
+		/* A chroot without /proc: what wait tells is left, and backends say what they miss. */
+		dn_warn("%s; continuing with what the command's end tells", why->text);
+		r = open_directory("/", &session->env.proc_fd, why);
+	}
 	if (r < 0)
 		return r;
 	/* Without /sys less is known of the machine; nothing else fails. */

@@ -330,7 +330,10 @@ static int summary_record(
 	dn_json_key(json, "self");
 	dn_json_object(json);
 	dn_json_put_u64(json, "cpu_ns", summary->self_cpu_ns);
-	dn_json_put_u64(json, "max_rss_bytes", summary->self_max_rss_bytes);
+	if (summary->self_max_rss_bytes)
+		dn_json_put_u64(json, "max_rss_bytes", summary->self_max_rss_bytes);
+	else
+		put_key_null(json, "max_rss_bytes");
 	dn_json_put_u64(json, "bpf_ns", 0);
 	dn_json_object_end(json);
 	return end(self);

@@ -15,12 +15,14 @@
 
 #include "grid.h"
 #include "sinks.h"
+#include "summary-missing.h"
 
 #define LINES_MAX 24
 #define COLUMNS_NO_TERMINAL 100
 #define COLUMNS_MIN 40
 #define COMMANDS_MAX 5
 #define EVENTS_MAX 3
+#define SHARE_FROM_NS UINT64_C(100000000)
 
 struct page {
 	struct dn_grid grid;
@@ -351,132 +353,29 @@ static void command_rows(struct page *page, unsigned max)
 	}
 }
 
-/* What is missing */
-
-static bool is_missing(const struct page *page, unsigned id)
-{
-	return page->run->metric[id].wanted && page->run->metric[id].quality == DN_QUALITY_MISSING;
-}
-
-static size_t category_len(unsigned id)
-{
-	return strcspn(dn_metric_info(id)->name, ".");
-}
-
-static bool same_category(unsigned a, unsigned b)
-{
-	size_t len = category_len(a);
-
-	return len == category_len(b) &&
-	       memcmp(dn_metric_info(a)->name, dn_metric_info(b)->name, len) == 0;
-}
-
-/* Appends "hw.*", "3 of network.*" or a single name for the category of id, unless an earlier one
- * did. */
-static size_t add_category(const struct page *page, unsigned id, char *out, size_t size)
-{
-	unsigned n = 0, wanted = 0, count = dn_metric_count();
-	int len = (int)category_len(id), written;
-
-	for (unsigned other = 0; other < count; other++) {
-		if (!same_category(id, other) || !page->run->metric[other].wanted)
-			continue;
-		wanted++;
-		if (!is_missing(page, other))
-			continue;
-		if (n++ == 0 && other != id)
-			return 0;
-	}
-	if (n == 1)
-		written = snprintf(out, size, "%s", dn_metric_info(id)->name);
-	else if (n == wanted)
-		written = snprintf(out, size, "%.*s.*", len, dn_metric_info(id)->name);
-	else
-		written = snprintf(out, size, "%u of %.*s.*", n, len, dn_metric_info(id)->name);
-	return written > 0 && (size_t)written < size ? (size_t)written : 0;
-}
-
-/* The hint that unlocks most. */
-static const char *best_hint(const struct page *page, unsigned *ret_n)
-{
-	const char *best = NULL;
-
-	*ret_n = 0;
-	for (unsigned id = 0; id < dn_metric_count(); id++) {
-		const char *hint = page->run->metric[id].hint;
-		unsigned n = 0;
-
-		if (!is_missing(page, id) || !hint)
-			continue;
-		for (unsigned other = id; other < dn_metric_count(); other++) {
-			const char *same = page->run->metric[other].hint;
-
-			if (is_missing(page, other) && same && strcmp(same, hint) == 0)
-				n++;
-		}
-		if (n > *ret_n) {
-			*ret_n = n;
-			best = hint;
-		}
-	}
-	return best;
-}
-
-static void missing_rows(struct page *page)
-{
-	static const char more[] = "; denet doctor tells more";
-	char list[512], safe[512], text[768];
-	size_t len = 0, used, lead;
-	unsigned n = 0, unlocked;
-	const char *hint;
-
-	list[0] = '\0';
-	for (unsigned id = 0; id < dn_metric_count(); id++) {
-		if (!is_missing(page, id))
-			continue;
-		n++;
-		if (len + 3 >= sizeof(list))
-			continue;
-		used = add_category(page, id, list + len + (len ? 2 : 0), sizeof(list) - len - 2);
-		if (used && len)
-			memcpy(list + len, ", ", 2);
-		len += used ? used + (len ? 2 : 0) : 0;
-		list[len] = '\0';
-	}
-	if (n == 0)
-		return;
-	lead = (size_t)snprintf(text, sizeof(text), "%u metric%s: ", n, n == 1 ? "" : "s");
-	dn_text_safe(list, len,
-		page->grid.columns > DN_GRID_INDENT + lead + sizeof(more) + 8
-			? page->grid.columns - DN_GRID_INDENT - lead - sizeof(more) + 1
-			: 8,
-		safe, sizeof(safe));
-	snprintf(text, sizeof(text), "%u metric%s: %s%s", n, n == 1 ? "" : "s", safe, more);
-	dn_grid_text(&page->grid, "missing", NULL, text);
-	hint = best_hint(page, &unlocked);
-	if (!hint)
-		return;
-	snprintf(text, sizeof(text), "for %u of them: %s", unlocked, hint);
-	/* A hint is there to be copied: it is not cut where a second line would hold it. */
-	dn_grid_two_lines(&page->grid, DN_GRID_YELLOW, n == 1 ? hint : text);
-}
-
 static void closing_rows(struct page *page)
 {
 	const struct dn_summary *summary = page->summary;
-	char time[32], memory[32], share[32], text[160];
+	char part[32], text[160];
+	int used;
 
-	missing_rows(page);
+	dn_summary_missing(page->run, &page->grid);
 	if (summary->lost_events || summary->lost_samples) {
 		snprintf(text, sizeof(text), "%llu events, %llu samples",
 			(unsigned long long)summary->lost_events,
 			(unsigned long long)summary->lost_samples);
 		dn_grid_text(&page->grid, "lost", DN_GRID_YELLOW, text);
 	}
-	snprintf(text, sizeof(text), "%s CPU, %s of one, %s memory: what measuring cost",
-		dn_human_duration(summary->self_cpu_ns, time, sizeof(time)),
-		dn_human_percent(wall_percent(page, summary->self_cpu_ns), share, sizeof(share)),
-		dn_human_bytes(summary->self_max_rss_bytes, memory, sizeof(memory)));
+	used = snprintf(text, sizeof(text), "%s CPU",
+		dn_human_duration(summary->self_cpu_ns, part, sizeof(part)));
+	/* Of a short run its own start would be the larger part. */
+	if (summary->wall_ns >= SHARE_FROM_NS)
+		used += snprintf(text + used, sizeof(text) - (size_t)used, ", %s of one",
+			dn_human_percent(wall_percent(page, summary->self_cpu_ns), part, sizeof(part)));
+	if (summary->self_max_rss_bytes)
+		used += snprintf(text + used, sizeof(text) - (size_t)used, ", %s memory",
+			dn_human_bytes(summary->self_max_rss_bytes, part, sizeof(part)));
+	snprintf(text + used, sizeof(text) - (size_t)used, ": what measuring cost");
 	dn_grid_text(&page->grid, "denet", NULL, text);
 	if (page->approximate || page->at_least) {
 		snprintf(text, sizeof(text), "%s%s%s",

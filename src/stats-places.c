@@ -148,6 +148,7 @@ static int add_path(
 	struct dn_stats *stats, const char *prefix, const char *key, size_t len, uint8_t scope)
 {
 	struct dn_stats_path *path = &stats->path[stats->n_paths];
+	char name[sizeof(path->name)]; /* prefix may be a name of the same table */
 	int n;
 
 	for (size_t i = 0; i < len; i++) {
@@ -158,12 +159,12 @@ static int add_path(
 		stats->too_many = true;
 		return -1;
 	}
-	n = snprintf(path->name, sizeof(path->name), "%s%s%.*s", prefix, prefix[0] ? "." : "",
-		(int)len, key);
-	if (n < 0 || (size_t)n >= sizeof(path->name)) {
+	n = snprintf(name, sizeof(name), "%s%s%.*s", prefix, prefix[0] ? "." : "", (int)len, key);
+	if (n < 0 || (size_t)n >= sizeof(name)) {
 		stats->too_many = true;
 		return -1;
 	}
+	memcpy(path->name, name, (size_t)n + 1);
 	path->scope = scope;
 	return (int)stats->n_paths++;
 }

@@ -387,10 +387,9 @@ static void settle_cpu(struct dn_perf *perf, struct dn_frame *frame)
 
 	if (!dn_frame_has(frame, DN_M_cpu_total_ns))
 		return;
-	if (all_ended && reaped_ns >= counted_ns)
+	/* The clock also counts what a hypervisor stole and what interrupts took. */
+	if (all_ended && counted_ns <= reaped_ns + reaped_ns / 20 + SLACK_NS)
 		dn_frame_u64(frame, DN_M_cpu_total_ns, reaped_ns);
-	else if (all_ended && counted_ns - reaped_ns <= reaped_ns / 100 + SLACK_NS)
-		return;
 	else if (dn_tree_exited(perf->core->tree) > 0)
 		dn_perf_degrade(perf, DN_M_cpu_total_ns, DN_QUALITY_LOWER_BOUND,
 			"what the end of a process takes, as freeing its memory, is only told to "

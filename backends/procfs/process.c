@@ -158,7 +158,7 @@ static void set_cpu(struct dn_procfs *p, struct dn_procfs_member *m, uint64_t ow
 
 int dn_procfs_read_clock(struct dn_procfs *p, struct dn_procfs_member *m)
 {
-	uint64_t ns;
+	uint64_t ns = 0;
 	int r;
 
 	if (p->env->fixture)

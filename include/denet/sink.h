@@ -90,7 +90,7 @@ struct dn_summary {
 	uint64_t lost_events;
 	uint64_t lost_samples; /* ticks that did not happen in time */
 	uint64_t self_cpu_ns;  /* denet's own, command excluded */
-	uint64_t self_max_rss_bytes;
+	uint64_t self_max_rss_bytes; /* 0: unknown */
 	const struct dn_command_total *command; /* by CPU, most expensive first */
 	unsigned n_commands;
 	uint64_t commands_other; /* processes of names that did not fit the bounded table */

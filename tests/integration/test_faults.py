@@ -387,4 +387,5 @@ def test_own_memory_is_not_the_callers(denet):
     out = denet.path("stream.jsonl")
     result = denet.finish(denet.popen(["/usr/bin/python3", "-c", script, *denet.argv([], ["tiny"], out)]), out)
     assert result.summary["self"]["max_rss_bytes"] < 32 << 20
-    assert result.value("memory.peak_rss_bytes") < 32 << 20
+    # A command smaller than denet's own child before the exec has no peak that could be told.
+    assert (result.value("memory.peak_rss_bytes") or 0) < 32 << 20

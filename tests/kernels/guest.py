@@ -141,6 +141,9 @@ class Results:
     def __init__(self, files, problems, log):
         self.files, self.problems, self.log = files, problems, log
 
+    def complaints(self):
+        return re.findall(r"(?:WARNING|BUG|Oops|general protection fault|Unable to handle)\b.*", self.files.get("dmesg", b"").decode("utf-8", "replace"))
+
     def case(self, name):
         return Case(name, self.files)
 
@@ -173,6 +176,11 @@ def boot(slot, arch, kernel, denet, plan, modules, options=()):
         for member in tar:
             if member.isfile():
                 files[member.name.removeprefix("./")] = tar.extractfile(member).read()
+    shutil.rmtree(folder / "results", ignore_errors=True)
+    for name, content in files.items():
+        path = folder / "results" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
     return Results(files, re.findall(r"^GUEST-PROBLEM: (.*)$", text, re.M), log)
 
 

@@ -203,7 +203,8 @@ static void pmu_fill(struct pmu *pmu)
 		.read = fake_read};
 	if (hybrid) {
 		pmu->attr_groups = hybrid_groups;
-		pmu->capabilities |= PERF_PMU_CAP_EXTENDED_HW_TYPE;
+		pmu->capabilities |=
+			PERF_PMU_CAP_EXTENDED_HW_TYPE | PERF_PMU_CAP_HETEROGENEOUS_CPUS;
 		pmu->filter_match = hybrid_match;
 	}
 }
