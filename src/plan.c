@@ -149,6 +149,15 @@ void dn_plan_add_inputs(struct dn_metric_set *set)
 	}
 }
 
+int dn_plan_made_of(unsigned metric, unsigned i)
+{
+	for (unsigned d = 0; d < sizeof(derivations) / sizeof(derivations[0]); d++) {
+		if ((derivations[d].from[0] == metric || derivations[d].from[1] == metric) && i-- == 0)
+			return (int)derivations[d].derived;
+	}
+	return -1;
+}
+
 static void plan_derived(struct dn_plan *plan)
 {
 	for (unsigned i = 0; i < sizeof(derivations) / sizeof(derivations[0]); i++) {

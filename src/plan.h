@@ -36,6 +36,8 @@ struct dn_plan {
 int dn_plan_probe(const char *tier, const struct dn_env *env, struct dn_plan *plan, struct dn_why *why);
 /* Adds what the derived metrics of the set are made of. */
 void dn_plan_add_inputs(struct dn_metric_set *set);
+/* The derived metric number i that is made of metric, or -1 when there are no more. */
+int dn_plan_made_of(unsigned metric, unsigned i);
 /* No syscalls. */
 void dn_plan_make(struct dn_plan *plan, const struct dn_metric_set *wanted);
 /* A forced tier that supplies nothing: -EPERM or -EOPNOTSUPP with why and hint; else 0. */

@@ -96,9 +96,12 @@ void dn_session_listen(struct dn_session *session)
 void dn_session_degrade(struct dn_session *session, unsigned metric, enum dn_quality quality, const char *reason)
 {
 	struct dn_metric_state *state;
+	int derived;
 
 	if (metric >= DN_METRIC_MAX)
 		return;
+	for (unsigned i = 0; (derived = dn_plan_made_of(metric, i)) >= 0; i++)
+		dn_session_degrade(session, (unsigned)derived, quality, reason);
 	state = &session->run.metric[metric];
 	if (!state->wanted || quality <= state->quality)
 		return;

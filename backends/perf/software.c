@@ -54,8 +54,13 @@ void dn_perf_software_probe(struct dn_perf *perf, struct dn_probe *probe)
 		refusal = dn_perf_explain(probe, perf->env, "perf task-clock", error);
 		dn_perf_refuse(probe, perf->env, DN_M_cpu_total_ns, &refusal);
 	} else {
-		dn_perf_offer(probe, perf->env, DN_M_cpu_total_ns, DN_QUALITY_EXACT,
-			"perf task-clock", NULL);
+		/* Of an attached tree nobody tells what the ends of its processes take. */
+		dn_perf_offer(probe, perf->env, DN_M_cpu_total_ns,
+			perf->env->attach ? DN_QUALITY_LOWER_BOUND : DN_QUALITY_EXACT,
+			"perf task-clock",
+			perf->env->attach ? "what freeing the memory of an ended process takes is "
+					    "not counted"
+					  : NULL);
 		if (perf->counters.view == DN_PERF_VIEW_USER)
 			refusal = (struct dn_perf_refusal){.fact = DN_FACT_DENIED,
 				.reason = "perf counts user mode only without CAP_PERFMON; the "

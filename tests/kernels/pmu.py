@@ -33,6 +33,9 @@ def plan_lines():
     def denet(name, command=STORM, options="", uid=0):
         return f"run {name} {uid} denet run -q -o stream {options} -- {command}"
 
+    def pinned(name, cpus):
+        return f"run {name} 0 taskset {cpus} denet run -q -o stream -- {STORM}"
+
     return [
         "module inet_diag", "module tcp_diag",
         "module fakepmu ncounters=16",
@@ -48,7 +51,7 @@ def plan_lines():
         "put /proc/sys/kernel/perf_event_paranoid 2", denet("nobody-2", uid=65534),
         "put /proc/sys/kernel/perf_event_paranoid 1", denet("nobody-1", uid=65534),
         "rmmod fakepmu", "module fakepmu ncounters=16 hybrid=1",
-        denet("hybrid"), denet("core", f"taskset 1 {STORM}"), denet("atom", f"taskset 2 {STORM}"),
+        denet("hybrid"), pinned("core", 1), pinned("atom", 2),
     ]
 
 
@@ -135,9 +138,9 @@ def check_cases(run_of):
     yield "enough: exact", enough, lambda: all_have(enough, BASIC + EXTRA, "exact")
     yield "enough: ratios", enough, lambda: ratios(enough, RATIOS + EXTRA_RATIOS, 0.01)
     yield "enough: derived", enough, lambda: derived(enough, 0.02)
-    yield "enough: cycles are 3 per ns of all children", enough, lambda: per_cpu_time(enough, 3, 0.02)
+    yield "enough: cycles are 3 per ns of all children", enough, lambda: per_cpu_time(enough, 3, 0.05)
     yield "enough: always on the PMU", enough, lambda: share_of_time(enough, 1, 1)
-    yield "threads: cycles are 3 per ns of all threads", threads, lambda: per_cpu_time(threads, 3, 0.02)
+    yield "threads: cycles are 3 per ns of all threads", threads, lambda: per_cpu_time(threads, 3, 0.05)
     yield "threads: ratios", threads, lambda: ratios(threads, RATIOS, 0.01)
     daemon, attach = run_of("daemon"), run_of("attach")
     yield "daemon: the grandchild is counted", daemon, lambda: stands(daemon, "hw.cycles", daemon.truth["grandchild_cpu_ns"] * 2.97, 2**63)
@@ -150,13 +153,13 @@ def check_cases(run_of):
     yield "turns: the others are not had at this price", turns, lambda: never_zero(turns, EXTRA)
     lasting = run_of("long")
     yield "long: ratios", lasting, lambda: ratios(lasting, RATIOS, 0.02)
-    yield "long: cycles", lasting, lambda: per_cpu_time(lasting, 3, 0.02)
+    yield "long: cycles", lasting, lambda: per_cpu_time(lasting, 3, 0.05)
     yield "pair: two events fit and are exact", pair, lambda: first(all_have(pair, ["hw.cycles", "hw.instructions"], "exact"), share_of_time(pair, 1, 1))
     yield "pair: ratio", pair, lambda: ratio(pair, "hw.instructions", "hw.cycles", 0.8, 0.01)
     named, single, squeezed = run_of("events"), run_of("single"), run_of("squeezed")
     yield "events: counted and scaled", named, lambda: events(named)
     yield "events: basic ones too", named, lambda: first(all_have(named, BASIC, "scaled"), ratios(named, RATIOS, 0.02), share_of_time(named, 0.2, 0.6))
-    yield "single: no group fits, each event alone", single, lambda: first(all_have(single, BASIC, "scaled"), ratios(single, RATIOS, 0.02), per_cpu_time(single, 3, 0.02))
+    yield "single: no group fits, each event alone", single, lambda: first(all_have(single, BASIC, "scaled"), ratios(single, RATIOS, 0.01), per_cpu_time(single, 3, 0.05))
     yield "single: a sixth of the time", single, lambda: share_of_time(single, 0.08, 0.25)
     yield "squeezed: scaled", squeezed, lambda: all_have(squeezed, BASIC + EXTRA, "scaled")
     yield "squeezed: ratios", squeezed, lambda: ratios(squeezed, RATIOS + EXTRA_RATIOS, 0.02)
@@ -167,22 +170,23 @@ def check_cases(run_of):
     three, two, one = (run_of(f"nobody-{level}") for level in (3, 2, 1))
     yield "nobody at 3: refused", three, lambda: first(never_zero(three, BASIC), None if three.stream.header["tier"] == "procfs" else "a perf tier")
     yield "nobody at 2: user mode, and says so", two, lambda: user_view(two)
-    yield "nobody at 2: the user's half", two, lambda: first(per_cpu_time(two, 1.5, 0.02), ratios(two, RATIOS, 0.01))
-    yield "nobody at 1: all of it", one, lambda: first(per_cpu_time(one, 3, 0.02), ratios(one, RATIOS, 0.01))
+    yield "nobody at 2: the user's half", two, lambda: first(per_cpu_time(two, 1.5, 0.05), ratios(two, RATIOS, 0.01))
+    yield "nobody at 1: all of it", one, lambda: first(per_cpu_time(one, 3, 0.05), ratios(one, RATIOS, 0.01))
     for name, core, atom in (("hybrid", True, True), ("core", True, False), ("atom", False, True)):
         run = run_of(name)
         yield f"{name}: per PMU", run, lambda run=run, core=core, atom=atom: hybrid(run, core, atom)
         yield f"{name}: ratio", run, lambda run=run: ratio(run, "hw.instructions", "hw.cycles", 0.8, 0.01)
     core, atom = run_of("core"), run_of("atom")
-    yield "core: cycles", core, lambda: per_cpu_time(core, 3, 0.02)
-    yield "atom: cycles", atom, lambda: per_cpu_time(atom, 1.5, 0.02)
+    yield "core: cycles", core, lambda: per_cpu_time(core, 3, 0.05)
+    yield "atom: cycles", atom, lambda: per_cpu_time(atom, 1.5, 0.05)
 
 
 def scaled_exactly_when(run):
     """The law of this slot: a count is scaled exactly when something took turns."""
-    taken = run.value("hw.running_ratio")
-    if taken is None:
+    seen = [value for value in [*run.stream.series("hw.running_ratio"), run.value("hw.running_ratio")] if value is not None]
+    if not seen:
         return None
+    taken = min(seen)
     scaled = [name for name in BASIC if run.quality(name) == "scaled"]
     if taken < 1 and not scaled and run.value("hw.cycles") is not None:
         return f"hw.running_ratio is {taken}, and nothing is scaled"

@@ -127,6 +127,11 @@ static void a_ratio_is_as_good_as_its_worse_half(void **state)
 	assert_int_equal(plan.metric[DN_M_hw_ipc].quality, DN_QUALITY_SCALED);
 	assert_int_equal(plan.metric[DN_M_hw_branch_miss_ratio].quality, DN_QUALITY_MISSING);
 	assert_string_equal(plan.metric[DN_M_hw_branch_miss_ratio].reason, "no PMU");
+	/* And it falls with either. */
+	assert_int_equal(dn_plan_made_of(DN_M_hw_cycles, 0), DN_M_hw_ipc);
+	assert_int_equal(dn_plan_made_of(DN_M_hw_cycles, 1), -1);
+	assert_int_equal(dn_plan_made_of(DN_M_cpu_total_ns, 0), DN_M_cpu_usage_percent);
+	assert_int_equal(dn_plan_made_of(DN_M_io_read_bytes, 0), -1);
 }
 
 static void a_forced_tier_that_supplies_nothing_is_an_error(void **state)
