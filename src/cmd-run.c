@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "session.h"
@@ -38,6 +39,15 @@ static int prepare(struct dn_session *session, const struct dn_options *options,
 	return r;
 }
 
+static const char *why_not(const char *command, int error)
+{
+	if (error != ENOENT)
+		return strerror(error);
+	if (strchr(command, '/') && access(command, F_OK) == 0)
+		return "its interpreter (the first line of a script) or its loader does not exist";
+	return "command not found";
+}
+
 int dn_cmd_run(const struct dn_options *options)
 {
 	static struct dn_session session; /* large: frames with every metric */
@@ -58,8 +68,7 @@ int dn_cmd_run(const struct dn_options *options)
 		r = dn_loop_run(session.loop);
 	}
 	if (session.exec_error)
-		dn_error("cannot run '%s': %s", options->argv[0],
-			session.exec_error == ENOENT ? "command not found" : strerror(session.exec_error));
+		dn_error("cannot run '%s': %s", options->argv[0], why_not(options->argv[0], session.exec_error));
 	if (r < 0)
 		dn_error("lost track of the command: %s", strerror(-r));
 	status = session.root_status;

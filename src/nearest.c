@@ -67,11 +67,21 @@ const char *dn_nearest(const char *word, const char *const *candidates)
 	for (; *candidates; candidates++) {
 		size_t candidate_len = strlen(*candidates);
 		size_t longer = len > candidate_len ? len : candidate_len;
+		const char *without_unit;
 		unsigned d;
 
 		if (candidate_len == 0 || candidate_len > WORD_MAX)
 			continue;
 		d = distance(word, len, *candidates, candidate_len);
+		without_unit = memrchr(*candidates, '_', candidate_len);
+		if (d > (longer + 2) / 4 && without_unit) {
+			/* "cpu.totl" for "cpu.total_ns": the unit is what people leave out. */
+			size_t short_len = (size_t)(without_unit - *candidates);
+			unsigned shorter = distance(word, len, *candidates, short_len) + 1;
+
+			longer = len > short_len ? len : short_len;
+			d = shorter <= (longer + 2) / 4 + 1 ? shorter - 1 : d;
+		}
 		if (d > (longer + 2) / 4) {
 			if (!is_part(word, len, *candidates, candidate_len))
 				continue;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <denet/fs.h>
@@ -75,14 +76,22 @@ static void explain_open(int error, const char *path, struct dn_why *why)
 	}
 }
 
+#define FIFO_TRIES 100
+
 static int open_path(const char *path, struct dn_output *ret, struct dn_why *why)
 {
 	struct stat st;
 	int fd, flags, high;
 
-	/* O_NONBLOCK: a FIFO without a reader is an error here and not a wait without end. */
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
-		0600);
+	/* O_NONBLOCK: a FIFO without a reader is an error here and not a wait without end. But the
+	 * reader that was started beside us gets a second to come. */
+	for (unsigned tries = 0;; tries++) {
+		fd = open(path,
+			O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+		if (fd >= 0 || errno != ENXIO || tries == FIFO_TRIES)
+			break;
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+	}
 	if (fd < 0) {
 		int error = errno;
 

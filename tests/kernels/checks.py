@@ -94,6 +94,9 @@ def ratio(run, above, below, expected, share):
     return None if abs(top / bottom / expected - 1) <= share else f"{above} / {below} is {top / bottom:.5f}, expected {expected}"
 
 
+# The kernel's two clocks of a task start and end at different places of a context switch; emulated, what lies between is long.
+CPU_SHARE, CPU_SLACK = 0.05, 5_000_000
+
 # The environments of a guest without a PMU
 
 ENVIRONMENTS = [
@@ -110,7 +113,7 @@ COMMANDS = {
     "autoreap": "autoreap 31 3",
     "threads": "rusage threads 3 97",
     "spike": "spike 61 40",
-    "tcp": "tcp 1234577 20",
+    "tcp": "tcp 1234577 200",
     "sleeps": "sleeps 211 100",
     "faults": "faults 4099 k",
 }
@@ -118,7 +121,7 @@ COMMANDS = {
 
 def plan_lines():
     """Without the kernel's sock_diag modules first, then with them."""
-    lines = ["run bare-write 0 denet run -q -o stream -- write 1009 /tmp/written"]
+    lines = [f"run bare-{name} {uid} denet run -q -o stream -- tcp 1234577 200" for name, uid in (("root", 0), ("nobody", 65534))]
     lines += ["module inet_diag", "module tcp_diag"]
     for label, uid, setup in ENVIRONMENTS:
         lines += setup + ["rm -f /tmp/written"]
@@ -137,7 +140,7 @@ def check_cases(run_of, best):
     storm = run_of("storm")
     yield "storm processes", storm, lambda: stands(storm, "process.started", storm.truth["processes"] + 1)
     yield "storm processes ended", storm, lambda: stands(storm, "process.exited", storm.truth["processes"] + 1)
-    yield "storm cpu", storm, lambda: close(storm, "cpu.total_ns", storm.truth["rusage_cpu_ns"], 0.01, 3_000_000)
+    yield "storm cpu", storm, lambda: close(storm, "cpu.total_ns", storm.truth["rusage_cpu_ns"], CPU_SHARE, CPU_SLACK)
     yield "storm cpu is there", storm, lambda: present(storm, "cpu.total_ns", storm.truth["rusage_cpu_ns"] * 0.98, *exact)
     written = run_of("write")
     yield "write bytes", written, lambda: stands(written, "io.write_chars", 1234577 + len(written.case.out))
@@ -149,10 +152,10 @@ def check_cases(run_of, best):
     yield "autoreap cpu", reaped, lambda: stands(reaped, "cpu.total_ns", int(reaped.truth["cpu_ns"] * 0.99), reaped.truth["cpu_ns"] * 2)
     yield "autoreap processes", reaped, lambda: stands(reaped, "process.started", reaped.truth["processes"])
     threads = run_of("threads")
-    yield "threads cpu", threads, lambda: close(threads, "cpu.total_ns", threads.truth["rusage_cpu_ns"], 0.01, 3_000_000)
+    yield "threads cpu", threads, lambda: close(threads, "cpu.total_ns", threads.truth["rusage_cpu_ns"], CPU_SHARE, CPU_SLACK)
     spike = run_of("spike")
-    yield "spike peak", spike, lambda: stands(spike, "memory.peak_rss_bytes", 61 << 20, 66 << 20)
-    yield "spike peak is there", spike, lambda: present(spike, "memory.peak_rss_bytes", 61 << 20, *exact)
+    yield "spike peak", spike, lambda: stands(spike, "memory.peak_rss_bytes", 60 << 20, 66 << 20)
+    yield "spike peak is there", spike, lambda: present(spike, "memory.peak_rss_bytes", 60 << 20, "sampled", *exact)
     tcp = run_of("tcp")
     yield "tcp sent", tcp, lambda: stands(tcp, "network.tx_bytes", tcp.truth["tx_bytes"])
     yield "tcp is there", tcp, lambda: present(tcp, "network.tx_bytes", tcp.truth["tx_bytes"], *exact)
@@ -219,12 +222,13 @@ def differences(kept, found):
 def check_slot(results, laws):
     """Yields (name, why) for a guest without a PMU, and the tables last."""
     tables = {}
-    bare = Run(results.case("bare-write"), laws)
-    yield "bare/write", bare.problem or stands(bare, "io.write_chars", 1009 + len(bare.case.out))
-    if not bare.problem:
-        tables["bare"] = table(bare)
-        state = bare.state("network.tx_bytes")
-        yield "bare/no sock_diag is missing, not 0", None if state["quality"] == "missing" and state.get("reason") else f"{state}"
+    for name in ("root", "nobody"):
+        bare = Run(results.case(f"bare-{name}"), laws)
+        yield f"bare/{name} keeps the laws", bare.problem
+        checks = [(f"{name} {way}", bare, lambda way=way, bare=bare: stands(bare, f"network.{way}_bytes", bare.truth[f"{way}_bytes"])) for way in ("tx", "rx")]
+        yield from evaluate("bare", checks)
+        if not bare.problem:
+            tables[f"bare-{name}"] = table(bare)
     for label, _, _ in ENVIRONMENTS:
         runs = {}
 
