@@ -228,6 +228,12 @@ void dn_session_summary(struct dn_session *session)
 		dn_session_degrade(session, DN_M_process_exited, DN_QUALITY_LOWER_BOUND, "the process table was full");
 		dn_session_degrade(session, DN_M_process_count, DN_QUALITY_LOWER_BOUND, "the process table was full");
 	}
+	for (unsigned m = 0; m < dn_metric_count(); m++) {
+		if (dn_metric_info(m)->kind == DN_KIND_COUNTER && session->frame.value[m].type == DN_VALUE_NONE &&
+			session->before.value[m].type != DN_VALUE_NONE)
+			dn_session_degrade(session, m, DN_QUALITY_LOWER_BOUND,
+				"the last look had no value: this is that of the look before");
+	}
 	summary.t_ns = summary.wall_ns = session->frame.t_ns;
 	summary.has_exit = session->root_exited;
 	summary.wait_status = session->root_status;

@@ -295,7 +295,7 @@ static void read_group(struct dn_perf_counters *counters, const struct dn_perf_g
 	for (size_t i = 0; i < counters->tasks->n; i++) {
 		uint64_t words[3 + DN_PERF_GROUP_MAX], value[DN_PERF_GROUP_MAX], enabled, running;
 		int fd = *member_fd(group, i, 0);
-		ssize_t len = fd >= 0 ? read(fd, words, sizeof(words)) : -1;
+		ssize_t len = fd >= 0 ? TEMP_FAILURE_RETRY(read(fd, words, sizeof(words))) : -1;
 
 		if (len <= 0 || dn_perf_group_decode(words, (size_t)len / sizeof(words[0]),
 					group->n, value, &enabled, &running) < 0)

@@ -18,7 +18,7 @@ WORKLOADS = ["autoreap", "burn", "daemon", "faults", "forkstorm", "sleeps", "spi
 HELPERS = ["as", "loop", "rusage"]
 MACHINES = {
     # Without cx16: with it, guests of QEMU 7.2 die now and then.
-    "amd64": ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-cpu", "max,-cx16"],
+    "amd64": ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=single", "-cpu", "max,-cx16"],
     "arm64": ["qemu-system-aarch64", "-machine", "virt", "-cpu", "max"],
 }
 CONSOLE = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
