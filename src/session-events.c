@@ -338,5 +338,6 @@ void dn_session_end(struct dn_session *session, const char *ended_by)
 	dn_session_sample(session, true);
 	dn_session_summary(session);
 	session->measuring = false;
+	dn_sampler_stop(&session->sampler, session->loop);
 	dn_loop_quit(session->loop);
 }
