@@ -2,6 +2,7 @@
 /* What happens during a measurement: births and deaths, children to reap, signals, the end. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -211,6 +212,13 @@ static void follow_stop(struct dn_session *session)
 	raise(SIGTSTP);
 }
 
+static bool command_has_ended(const struct dn_session *session)
+{
+	struct pollfd end = {.fd = session->child.pidfd, .events = POLLIN};
+
+	return !session->attach && !session->root_exited && session->child.pidfd >= 0 && poll(&end, 1, 0) > 0;
+}
+
 void dn_session_reap(struct dn_session *session)
 {
 	bool drained = false;
@@ -224,6 +232,8 @@ void dn_session_reap(struct dn_session *session)
 			if (errno == ECHILD && !session->attach && session->options->wait_tree &&
 				session->root_exited)
 				dn_session_end(session, "exit");
+			if (errno != ECHILD && command_has_ended(session))
+				reap_one(session, session->child.pid); /* waitid is refused (seccomp) */
 			break;
 		}
 		if (info.si_pid == 0)
@@ -295,6 +305,8 @@ static int on_target_exit(struct dn_source *source, uint32_t events)
 	if (process)
 		dn_session_event(session, DN_EVENT_TARGET_LOST, process, dn_now_ns(), "the target exited");
 	dn_session_drain(session);
+	/* A source that looks now and then may not have noticed. */
+	dn_tree_exit(session->tree, watch->pid, dn_now_ns());
 	if (--session->targets_left == 0)
 		dn_session_end(session, "target");
 	return 0;

@@ -151,12 +151,15 @@ static void fit_cpu_split(const struct dn_session *session, struct dn_frame *fra
 
 static void fill_frame(struct dn_session *session, struct dn_frame *frame, bool final)
 {
+	bool still = session->env.still;
 	uint64_t now = final && session->root_exited && !session->options->wait_tree ? session->root_exit_ns : dn_now_ns();
 
+	if (still)
+		now = session->core.t0_ns;
 	memset(frame, 0, sizeof(*frame));
 	frame->seq = ++session->seq;
 	frame->t_ns = dn_sub_sat(now, session->core.t0_ns);
-	frame->interval_ns = dn_sampler_mark(&session->sampler, now, &frame->gap);
+	frame->interval_ns = still ? 1 : dn_sampler_mark(&session->sampler, now, &frame->gap);
 	frame->final = final;
 	for (unsigned i = 0; i < session->plan.n_backends; i++) {
 		int r;
@@ -172,8 +175,8 @@ static void fill_frame(struct dn_session *session, struct dn_frame *frame, bool 
 	keep_counters_monotonic(session, frame);
 	if (final)
 		cross_check_cpu(session, frame);
-	dn_derive(frame, session->before.seq ? &session->before : NULL, frame->interval_ns);
-	if (session->options->per_process || final)
+	dn_derive(frame, session->before.seq ? &session->before : NULL, still ? 0 : frame->interval_ns);
+	if ((session->options->per_process || final) && !still)
 		dn_tree_derive(session->tree, now);
 }
 
@@ -246,7 +249,8 @@ void dn_session_summary(struct dn_session *session)
 	getrusage(RUSAGE_SELF, &self);
 	summary.self_cpu_ns = (uint64_t)(self.ru_utime.tv_sec + self.ru_stime.tv_sec) * UINT64_C(1000000000) +
 			      (uint64_t)(self.ru_utime.tv_usec + self.ru_stime.tv_usec) * 1000;
-	summary.self_max_rss_bytes = dn_machine_own_peak(session->env.proc_fd);
+	if (!session->env.fixture)
+		summary.self_max_rss_bytes = dn_machine_own_peak(session->env.proc_fd);
 	dn_tree_summarise(session->tree, now, &summary);
 	for (unsigned i = 0; i < session->n_sinks; i++)
 		(void)session->sink[i]->ops->summary(session->sink[i], &session->run, &summary);

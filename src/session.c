@@ -57,6 +57,36 @@ static int open_directory(const char *path, int *ret, struct dn_why *why)
 	return 0;
 }
 
+/* The numbers in a /proc of another pid namespace are other processes'. */
+static bool is_own_proc(int proc_fd)
+{
+	char text[32] = "";
+	const char *p = text;
+	uint64_t pid;
+
+	return readlinkat(proc_fd, "self", text, sizeof(text) - 1) > 0 && dn_parse_u64(&p, &pid) == 0 &&
+	       pid == (uint64_t)getpid();
+}
+
+/* A run without a /proc that speaks of us still has what wait tells, and backends say what they miss. */
+static int open_proc(struct dn_session *session, struct dn_why *why)
+{
+	int *fd = &session->env.proc_fd, r = open_directory(session->options->proc_root, fd, why);
+
+	if (session->env.fixture)
+		return r;
+	if (r == 0 && !is_own_proc(*fd)) {
+		dn_why_set(why, "/proc is not that of this pid namespace");
+		dn_why_hint(why, "mount procfs in it: unshare --mount-proc");
+		close(dn_steal_fd(fd));
+		r = -ENOENT;
+	}
+	if (r == 0 || session->attach)
+		return r;
+	dn_warn("%s; continuing with what the command's end tells", why->text);
+	return open_directory("/", fd, why);
+}
+
 int dn_session_init(struct dn_session *session, const struct dn_options *options, bool attach, struct dn_why *why)
 {
 	struct dn_why ignored;
@@ -87,12 +117,8 @@ int dn_session_init(struct dn_session *session, const struct dn_options *options
 	}
 	dn_session_listen(session);
 	session->env.fixture = strcmp(options->proc_root, "/proc") != 0;
-	r = open_directory(options->proc_root, &session->env.proc_fd, why);
-	if (r < 0 && !attach && !session->env.fixture) {
-		/* A chroot without /proc: what wait tells is left, and backends say what they miss. */
-		dn_warn("%s; continuing with what the command's end tells", why->text);
-		r = open_directory("/", &session->env.proc_fd, why);
-	}
+	session->env.still = session->env.fixture && attach;
+	r = open_proc(session, why);
 	if (r < 0)
 		return r;
 	/* Without /sys less is known of the machine; nothing else fails. */
@@ -117,6 +143,9 @@ static void adopt_plan(struct dn_session *session)
 	memcpy(session->run.metric, session->plan.metric, sizeof(session->run.metric));
 	for (unsigned m = 0; m < DN_METRIC_MAX; m++)
 		session->run.metric[m].wanted &= dn_metric_set_has(&session->shown, m);
+	if (session->env.still)
+		dn_session_settle(session, DN_M_cpu_usage_percent, DN_QUALITY_MISSING, NULL,
+			"a recorded machine stands still: there is no interval", NULL);
 }
 
 static int add_sink(struct dn_session *session, int r, struct dn_sink *sink)
@@ -314,10 +343,10 @@ int dn_session_start(struct dn_session *session, struct dn_why *why)
 	dn_tree_begin(session->tree, session->core.t0_ns);
 	session->measuring = true;
 	/* Whatever may fail comes before the gate: what can't be measured is not run. */
-	r = dn_sampler_start(&session->sampler, session->loop, session->core.t0_ns);
-	if (r == 0)
+	r = session->env.still ? 0 : dn_sampler_start(&session->sampler, session->loop, session->core.t0_ns);
+	if (r == 0 && !session->env.still)
 		r = arm_duration(session);
-	if (r == 0 && session->attach)
+	if (r == 0 && session->attach && !session->env.still)
 		r = dn_session_watch_targets(session);
 	if (r == 0 && !session->attach) {
 		session->gate_cpu_ns = child_cpu_ns(session->child.pid);
@@ -331,6 +360,8 @@ int dn_session_start(struct dn_session *session, struct dn_why *why)
 	dn_session_started(session);
 	/* The command runs while denet reads what the header says of the machine. */
 	dn_session_header(session);
+	if (session->env.still)
+		dn_session_end(session, "fixture");
 	return 0;
 }
 

@@ -179,7 +179,7 @@ static void io_rows(struct page *page)
 	metric_cell(page, DN_M_io_write_chars, "in all");
 	metric_cell(page, DN_M_io_write_bytes, "to disk");
 	dn_grid_row_end(&page->grid);
-	dn_grid_row(&page->grid, "network");
+	dn_grid_row(&page->grid, "tcp");
 	metric_cell(page, DN_M_network_rx_bytes, "received");
 	metric_cell(page, DN_M_network_tx_bytes, "sent");
 	metric_cell_if_any(page, DN_M_network_retransmits, "resent");
@@ -291,6 +291,8 @@ static void describe_end(const struct dn_summary *summary, char *out, size_t siz
 		snprintf(out, size, "exit %d after %s", WEXITSTATUS(status), wall);
 	else if (summary->ended_by && strcmp(summary->ended_by, "target") == 0)
 		snprintf(out, size, "ended, measured for %s", wall);
+	else if (summary->ended_by && strcmp(summary->ended_by, "fixture") == 0)
+		snprintf(out, size, "as it was recorded");
 	else
 		snprintf(out, size, "measured for %s, still running", wall);
 }

@@ -2,11 +2,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <denet/fs.h>
 
@@ -76,6 +78,14 @@ static pid_t thread_group_of(int proc_fd, pid_t pid)
 	return dn_parse_u64(&p, &tgid) < 0 ? 0 : (pid_t)tgid;
 }
 
+/* In a recorded /proc denet's number may be anybody's. */
+static bool is_denet(int proc_fd, pid_t pid)
+{
+	struct statfs fs;
+
+	return pid == getpid() && fstatfs(proc_fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+}
+
 static int check_pid(int proc_fd, pid_t pid, struct dn_why *why)
 {
 	struct task task;
@@ -90,7 +100,7 @@ static int check_pid(int proc_fd, pid_t pid, struct dn_why *why)
 		dn_why_set(why, "cannot look at process %d: %s", (int)pid, strerror(-r));
 		return r;
 	}
-	if (pid == getpid()) {
+	if (is_denet(proc_fd, pid)) {
 		dn_why_set(why, "process %d is denet itself", (int)pid);
 		return -EINVAL;
 	}
@@ -164,7 +174,7 @@ static int scan_proc(int proc_fd, const char *name, const regex_t *regex, struct
 		struct task task;
 		uint64_t pid;
 
-		if (dn_parse_u64_whole(entry->d_name, &pid) < 0 || pid > INT32_MAX || (pid_t)pid == getpid())
+		if (dn_parse_u64_whole(entry->d_name, &pid) < 0 || pid > INT32_MAX || is_denet(proc_fd, (pid_t)pid))
 			continue;
 		if (read_task(proc_fd, (pid_t)pid, &task) < 0 || task.flags & KERNEL_THREAD || task.state == 'Z')
 			continue;
@@ -194,7 +204,7 @@ static int scan_cgroup(int proc_fd, int dir_fd, unsigned depth, struct found *fo
 			break;
 		if (*p == '\n')
 			p++;
-		if (pid > 0 && pid <= INT32_MAX && (pid_t)pid != getpid() &&
+		if (pid > 0 && pid <= INT32_MAX && !is_denet(proc_fd, (pid_t)pid) &&
 			read_task(proc_fd, (pid_t)pid, &task) == 0 && !(task.flags & KERNEL_THREAD) &&
 			task.state != 'Z')
 			r = add(found, (pid_t)pid);
@@ -219,17 +229,17 @@ static int scan_cgroup(int proc_fd, int dir_fd, unsigned depth, struct found *fo
 	return r;
 }
 
-static int find_cgroup(int proc_fd, const char *path, struct found *found, struct dn_why *why)
+static int find_cgroup(int proc_fd, const char *sys_root, const char *path, struct found *found, struct dn_why *why)
 {
 	static const char *const mounts[] = {
-		"", "/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/systemd"};
-	char full[4352];
+		"", "/fs/cgroup", "/fs/cgroup/unified", "/fs/cgroup/memory", "/fs/cgroup/systemd"};
+	char full[8448];
 	int r = -ENOENT;
 
 	for (unsigned i = 0; i < sizeof(mounts) / sizeof(mounts[0]) && r < 0; i++) {
 		int fd;
 
-		snprintf(full, sizeof(full), "%s%s%s", mounts[i], i && path[0] != '/' ? "/" : "", path);
+		snprintf(full, sizeof(full), "%s%s%s%s", i ? sys_root : "", mounts[i], i && path[0] != '/' ? "/" : "", path);
 		fd = dn_open_at(AT_FDCWD, full, O_RDONLY | O_DIRECTORY);
 		if (fd < 0)
 			continue;
@@ -282,7 +292,7 @@ static int find(int proc_fd, const struct dn_options *options, struct found *fou
 	if (options->name)
 		r = scan_proc(proc_fd, options->name, NULL, found);
 	else if (options->cgroup)
-		return find_cgroup(proc_fd, options->cgroup, found, why);
+		return find_cgroup(proc_fd, options->sys_root, options->cgroup, found, why);
 	else if (options->cmdline) {
 		r = compile(options->cmdline, &regex, why);
 		if (r < 0)

@@ -247,7 +247,7 @@ static void on_born(struct dn_procfs *p, const struct dn_process_event *event)
 {
 	struct dn_process *process = event->process;
 	struct dn_procfs_member *m = dn_procfs_find(p, process->pid);
-	bool base = process->inherited || p->core->t0_ns == 0;
+	bool base = (process->inherited || p->core->t0_ns == 0) && !p->env->still;
 
 	if (process->backend[p->backend.index] || (p->env->no_children && !process->is_target))
 		return;

@@ -130,21 +130,28 @@ static void probe_io(struct dn_procfs *p, struct dn_probe *probe)
 	}
 }
 
+/* Of whom a file is tried: denet itself, or, in a recording that may be without denet, the target. */
+static void example(const struct dn_procfs *p, const char *name, char *path, size_t size)
+{
+	if (p->env->still && p->env->n_targets > 0)
+		snprintf(path, size, "%d/%s", (int)p->env->targets[0], name);
+	else
+		snprintf(path, size, "self/%s", name);
+}
+
 /* Opening is not counting: a kernel without scheduler statistics shows zeros. */
 static void probe_delay(struct dn_procfs *p, struct dn_probe *probe)
 {
 	struct dn_procfs_schedstat schedstat;
-	char text[128];
+	char path[32], text[128];
 	ssize_t n;
 
 	if (!wanted(p, DN_M_cpu_run_delay_ns))
 		return;
-	n = p->env->fixture
-		    ? 0
-		    : dn_read_file_at(p->env->proc_fd, "self/schedstat", text, sizeof(text));
-	if (!p->env->fixture &&
-		(n < 0 || dn_procfs_parse_schedstat(text, (size_t)n, &schedstat) < 0 ||
-			schedstat.slices == 0)) {
+	example(p, "schedstat", path, sizeof(path));
+	n = dn_read_file_at(p->env->proc_fd, path, text, sizeof(text));
+	if (n < 0 || dn_procfs_parse_schedstat(text, (size_t)n, &schedstat) < 0 ||
+		schedstat.slices == 0) {
 		refuse(p, probe, DN_M_cpu_run_delay_ns,
 			n < 0 ? dn_fact_from_errno((int)n) : DN_FACT_UNSUPPORTED,
 			"/proc/PID/schedstat: this kernel was built without scheduler statistics",
@@ -159,6 +166,7 @@ static void probe_delay(struct dn_procfs *p, struct dn_probe *probe)
 static void probe_gauges(struct dn_procfs *p, struct dn_probe *probe)
 {
 	struct stat st;
+	char path[32];
 
 	offer(p, probe, DN_M_memory_rss_bytes, DN_QUALITY_SAMPLED, "statm", gauge_reason);
 	offer(p, probe, DN_M_memory_virtual_bytes, DN_QUALITY_SAMPLED, "statm", gauge_reason);
@@ -167,8 +175,8 @@ static void probe_gauges(struct dn_procfs *p, struct dn_probe *probe)
 		"the largest sum that a sample saw");
 	offer(p, probe, DN_M_process_threads, DN_QUALITY_SAMPLED, "stat", gauge_reason);
 	if (wanted(p, DN_M_memory_pss_bytes)) {
-		if (!p->env->fixture &&
-			faccessat(p->env->proc_fd, "self/smaps_rollup", F_OK, 0) < 0)
+		example(p, "smaps_rollup", path, sizeof(path));
+		if (faccessat(p->env->proc_fd, path, F_OK, 0) < 0)
 			refuse(p, probe, DN_M_memory_pss_bytes, dn_fact_from_errno(-errno),
 				"this kernel has no /proc/PID/smaps_rollup", NULL);
 		else
@@ -177,8 +185,8 @@ static void probe_gauges(struct dn_procfs *p, struct dn_probe *probe)
 	}
 	if (wanted(p, DN_M_process_fds)) {
 		p->no_fd_count =
-			!p->env->fixture &&
-			(fstatat(p->env->proc_fd, "self/fd", &st, 0) < 0 || st.st_size <= 0);
+			p->env->fixture ||
+			fstatat(p->env->proc_fd, "self/fd", &st, 0) < 0 || st.st_size <= 0;
 		offer(p, probe, DN_M_process_fds, DN_QUALITY_SAMPLED,
 			p->no_fd_count ? "entries of /proc/PID/fd" : "size of /proc/PID/fd",
 			gauge_reason);

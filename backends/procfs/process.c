@@ -124,7 +124,7 @@ int dn_procfs_open_member(struct dn_procfs *p, struct dn_procfs_member *m)
 	}
 	if (dn_procfs_is_gone(p, m))
 		return -ESRCH;
-	m->hidden = fd == -ENOENT || fd == -EPERM;
+	m->hidden = fd == -ENOENT || fd == -EPERM || fd == -EACCES;
 	return 0;
 }
 
@@ -366,10 +366,10 @@ int dn_procfs_read_fds(struct dn_procfs *p, struct dn_procfs_member *m)
 	uint64_t n = 0;
 
 	m->has_fds = false;
-	if (m->zombie)
+	if (m->zombie || m->hidden)
 		return 0;
 	snprintf(path, sizeof(path), "%d/fd", (int)m->pid);
-	if (!p->no_fd_count && !p->env->fixture) {
+	if (!p->no_fd_count) {
 		if (fstatat(p->env->proc_fd, path, &st, 0) < 0)
 			return dn_procfs_is_gone(p, m) ? -ESRCH : -errno;
 		n = st.st_size > 0 ? (uint64_t)st.st_size : 0;

@@ -65,7 +65,7 @@ static int procfs_open(
 	/* A recorded tree is that of a machine with 100 ticks a second and pages of 4 KiB. */
 	p->tick_ns = UINT64_C(1000000000) / (uint64_t)(ticks > 0 && !p->env->fixture ? ticks : 100);
 	p->page_bytes = page > 0 && !p->env->fixture ? (uint64_t)page : 4096;
-	p->self = getpid();
+	p->self = p->env->fixture ? -1 : getpid(); /* nobody there is denet's child */
 	p->self_tid = (pid_t)syscall(SYS_gettid);
 	choose_classes(p);
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > 64)

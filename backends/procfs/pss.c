@@ -94,7 +94,8 @@ static bool go_on(struct dn_procfs *p, uint64_t elapsed_ns)
 
 void dn_procfs_sample_pss(struct dn_procfs *p, struct dn_frame *frame, uint64_t now_ns)
 {
-	uint64_t elapsed = dn_sub_sat(now_ns, p->core->t0_ns);
+	/* A recorded process has no lock that reading could hold. */
+	uint64_t elapsed = p->env->still ? UINT64_MAX : dn_sub_sat(now_ns, p->core->t0_ns);
 
 	if (!p->pss)
 		return;

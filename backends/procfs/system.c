@@ -119,8 +119,6 @@ static void open_places(struct dn_procfs *p, struct dn_procfs_system *s)
 	pid_t pid = p->env->attach && p->env->n_targets > 0 ? p->env->targets[0] : 0;
 
 	s->looked = true;
-	if (p->env->fixture)
-		return;
 	dn_cgroup_open(p->env->proc_fd, pid, controllers + PLACE_V2, PLACE_N - PLACE_V2,
 		s->dir + PLACE_V2);
 	for (int place = PLACE_V2; place < PLACE_N; place++) {
@@ -372,7 +370,7 @@ static void put_row(struct dn_procfs *p, struct dn_frame *frame, size_t i, ssize
 	}
 	if (n < 0 || parse_row(value->from, is_psi(row), p->scratch->buffer, (size_t)n, &now) < 0)
 		return;
-	dn_frame_u64(frame, row->metric, row->counter ? dn_sub_sat(now, value->base) : now);
+	dn_frame_u64(frame, row->metric, row->counter && !p->env->still ? dn_sub_sat(now, value->base) : now);
 }
 
 void dn_procfs_system_sample(struct dn_procfs *p, struct dn_frame *frame)

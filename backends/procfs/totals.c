@@ -349,6 +349,10 @@ static void put_peak(struct dn_procfs *p, struct dn_frame *frame, const struct c
 	uint64_t peak;
 	bool known = known_peak(p, &peak);
 
+	if (p->final && !known && p->env->attach) {
+		dn_procfs_degrade(p, metric, DN_QUALITY_MISSING, "no process of the tree shows its VmHWM");
+		return;
+	}
 	if (p->final && !known) {
 		dn_procfs_degrade(p, metric, DN_QUALITY_MISSING,
 			"ru_maxrss survives exec, and the command stayed below the %llu KiB of "
@@ -376,12 +380,18 @@ static void put_peak(struct dn_procfs *p, struct dn_frame *frame, const struct c
 
 static void put_memory(struct dn_procfs *p, struct dn_frame *frame, const struct census *c)
 {
-	static const unsigned sums[] = {
-		DN_M_memory_rss_bytes, DN_M_memory_virtual_bytes, DN_M_memory_peak_tree_rss_bytes};
+	enum { ALWAYS = 6 }; /* the others may yet be told when it is reaped */
+	static const unsigned sums[] = {DN_M_memory_rss_bytes, DN_M_memory_virtual_bytes,
+		DN_M_memory_peak_tree_rss_bytes, DN_M_memory_swap_bytes, DN_M_process_threads,
+		DN_M_process_fds, DN_M_memory_peak_rss_bytes, DN_M_memory_minor_faults,
+		DN_M_memory_major_faults, DN_M_cpu_user_ns, DN_M_cpu_system_ns,
+		DN_M_cpu_run_delay_ns, DN_M_cpu_total_ns};
+	/* The last one: but for a recording its CPU clock answers, hidden or not. */
+	unsigned n_sums = p->final ? sizeof(sums) / sizeof(sums[0]) - !p->env->fixture : ALWAYS;
 	uint64_t peak;
 
 	if (c->hidden > 0) {
-		for (unsigned i = 0; i < sizeof(sums) / sizeof(sums[0]); i++)
+		for (unsigned i = 0; i < n_sums; i++)
 			dn_procfs_degrade(p, sums[i], DN_QUALITY_LOWER_BOUND,
 				"%d lives, but /proc does not show it to this user (hidepid)",
 				(int)c->hidden_one->pid);

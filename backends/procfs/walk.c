@@ -34,7 +34,7 @@ static void note_death(struct dn_procfs *p, pid_t pid)
 
 void dn_procfs_tell_name(struct dn_procfs *p, struct dn_procfs_member *m)
 {
-	if (!m->process || m->comm_len == 0)
+	if (!m->process || (m->comm_len == 0 && m->start_ticks == 0)) /* a name may be empty */
 		return;
 	if (m->named && m->new_image)
 		dn_tree_exec(p->core->tree, m->pid, m->comm, m->comm_len, dn_now_ns());
@@ -59,6 +59,9 @@ static void found(struct dn_procfs *p, pid_t pid, pid_t ppid, bool force)
 	struct dn_procfs_member *m = dn_procfs_find(p, pid);
 
 	if ((m && m->process && !m->gone) || p->n_members >= DN_PROCFS_MEMBERS_MAX)
+		return;
+	/* A zombie was told dead; its parent's list has it until it is reaped. */
+	if (m && !m->process && !force && !dn_procfs_is_gone(p, m))
 		return;
 	if (dn_tree_find(p->core->tree, pid))
 		return;
@@ -265,7 +268,7 @@ void dn_procfs_walk(struct dn_procfs *p, bool forced)
 {
 	uint64_t begin = dn_now_ns(), end;
 
-	if (p->no_proc || p->env->no_children || (!forced && begin < p->walk.due_ns))
+	if (p->no_proc || p->env->no_children || (!forced && (p->env->still || begin < p->walk.due_ns)))
 		return;
 	find_deaths(p);
 	tell_deaths(p);
@@ -329,6 +332,11 @@ void dn_procfs_walk_start(struct dn_procfs *p)
 		read_own_children(p);
 	if (p->env->attach)
 		dn_procfs_walk(p, true);
+	if (!p->env->still)
+		return;
+	/* There is no other walk that would find those that were found as zombies. */
+	find_deaths(p);
+	tell_deaths(p);
 }
 
 void dn_procfs_walk_finish(struct dn_procfs *p)

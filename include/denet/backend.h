@@ -25,6 +25,7 @@ struct dn_env {
 	int sys_fd;  /* directory: /sys, or a fixture; -1 when there is none */
 	bool attach; /* the targets run already: counters need baselines, all threads must be found */
 	bool fixture; /* proc_fd is a recorded tree: only files may be asked, no syscalls about pids */
+	bool still;   /* a fixture that is looked at once: counters are since each process began, not since now */
 	bool no_children; /* the targets only, with their threads */
 	bool subreaper; /* orphans of the tree come to denet */
 	bool header; /* somebody is told of every metric's state before the first sample */

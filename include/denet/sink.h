@@ -84,7 +84,7 @@ struct dn_summary {
 	uint64_t wall_ns;
 	bool has_exit;   /* run: the command ended; wait_status is valid */
 	int wait_status; /* as from wait4() */
-	const char *ended_by; /* "exit", "duration", "signal", "target" (attach: all targets gone) */
+	const char *ended_by; /* "exit", "duration", "signal", "target" (attach: all targets gone), "exec_failed", "fixture" */
 	uint64_t descendants_left; /* live members of the tree besides the root */
 	struct dn_frame frame; /* the last values */
 	uint64_t lost_events;

@@ -17,7 +17,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 WORKLOADS = ["autoreap", "burn", "daemon", "faults", "forkstorm", "sleeps", "spike", "tcp", "threads", "write"]
 HELPERS = ["as", "loop", "rusage"]
 MACHINES = {
-    # Without cx16: with it, guests of QEMU 7.2 die now and then.
+    # One thread: with one per CPU, code that the kernel patches is now and then run half patched. Without cx16: with it, guests die too.
     "amd64": ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=single", "-cpu", "max,-cx16"],
     "arm64": ["qemu-system-aarch64", "-machine", "virt", "-cpu", "max"],
 }
