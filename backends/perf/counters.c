@@ -6,6 +6,7 @@
  * another user holds one) never counts at all, which opening does not tell.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -14,6 +15,9 @@
 #include <denet/fs.h>
 
 #include "counters.h"
+
+/* A fork is over by then, even of a task that waits for the CPU. */
+#define READ_TRIES 64
 
 uint64_t dn_perf_scale(uint64_t value, uint64_t enabled, uint64_t running)
 {
@@ -41,8 +45,10 @@ struct dn_perf_sum dn_perf_combine(const struct dn_perf_slot *const *slot, unsig
 	struct dn_perf_sum sum = {0};
 	uint64_t raw = 0;
 
+	for (unsigned i = 0; i < n; i++)
+		sum.failed = sum.failed || slot[i]->n_failed > 0;
 	if (n == 1) {
-		sum.known = slot[0]->n_read > slot[0]->n_unscheduled;
+		sum.known = !sum.failed && slot[0]->n_read > slot[0]->n_unscheduled;
 		sum.partial = sum.known && slot[0]->n_unscheduled > 0;
 		sum.value = slot[0]->scaled;
 		sum.enabled_ns = slot[0]->enabled_ns;
@@ -62,7 +68,7 @@ struct dn_perf_sum dn_perf_combine(const struct dn_perf_slot *const *slot, unsig
 			sum.enabled_ns = slot[i]->enabled_ns;
 		sum.known = sum.known || slot[i]->n_read > 0;
 	}
-	if (sum.enabled_ns > 0 && sum.running_ns == 0)
+	if (sum.failed || (sum.enabled_ns > 0 && sum.running_ns == 0))
 		sum.known = false;
 	sum.scaled = sum.enabled_ns - sum.enabled_ns / 1024 > sum.running_ns;
 	sum.value = sum.scaled ? dn_perf_scale(raw, sum.enabled_ns, sum.running_ns) : raw;
@@ -290,16 +296,39 @@ void dn_perf_counters_enable(struct dn_perf_counters *counters)
 	}
 }
 
+/*
+ * While a task forks, the group that its child inherits is not whole for a moment, and the kernel
+ * answers ECHILD for all of it.
+ */
+static ssize_t read_words(int fd, uint64_t *words, size_t size)
+{
+	ssize_t len;
+
+	for (unsigned tries = 0; tries < READ_TRIES; tries++) {
+		len = read(fd, words, size);
+		if (len >= 0 || (errno != ECHILD && errno != EINTR))
+			break;
+		(void)sched_yield();
+	}
+	return len;
+}
+
 static void read_group(struct dn_perf_counters *counters, const struct dn_perf_group *group)
 {
 	for (size_t i = 0; i < counters->tasks->n; i++) {
 		uint64_t words[3 + DN_PERF_GROUP_MAX], value[DN_PERF_GROUP_MAX], enabled, running;
 		int fd = *member_fd(group, i, 0);
-		ssize_t len = fd >= 0 ? TEMP_FAILURE_RETRY(read(fd, words, sizeof(words))) : -1;
+		ssize_t len;
 
-		if (len <= 0 || dn_perf_group_decode(words, (size_t)len / sizeof(words[0]),
-					group->n, value, &enabled, &running) < 0)
+		if (fd < 0)
 			continue;
+		len = read_words(fd, words, sizeof(words));
+		if (len <= 0 || dn_perf_group_decode(words, (size_t)len / sizeof(words[0]),
+					group->n, value, &enabled, &running) < 0) {
+			for (unsigned m = 0; m < group->n; m++)
+				counters->slot[group->slot[m]].n_failed++;
+			continue;
+		}
 		for (unsigned m = 0; m < group->n; m++) {
 			struct dn_perf_slot *slot = &counters->slot[group->slot[m]];
 
@@ -323,7 +352,7 @@ void dn_perf_counters_read(struct dn_perf_counters *counters)
 		struct dn_perf_slot *slot = &counters->slot[i];
 
 		slot->raw = slot->scaled = slot->enabled_ns = slot->running_ns = 0;
-		slot->n_read = slot->n_unscheduled = 0;
+		slot->n_read = slot->n_unscheduled = slot->n_failed = 0;
 	}
 	for (unsigned g = 0; g < counters->n_groups; g++) {
 		if (!counters->group[g].closed)

@@ -35,6 +35,7 @@ struct dn_perf_slot {
 	uint64_t enabled_ns, running_ns;
 	unsigned n_read; /* tasks that had an answer */
 	unsigned n_unscheduled; /* of those, never on the PMU although enabled: nothing is known */
+	unsigned n_failed; /* tasks that could not be read this time */
 };
 
 struct dn_perf_group {
@@ -84,6 +85,7 @@ struct dn_perf_sum {
 	uint64_t value;
 	uint64_t enabled_ns, running_ns;
 	bool known; /* value may be reported */
+	bool failed; /* not everything could be read this time */
 	bool scaled; /* value is extrapolated */
 	bool partial; /* some tasks are not in it */
 };

@@ -307,6 +307,15 @@ static int open_sideband(struct dn_perf *perf)
 	return r;
 }
 
+/* Running tasks are counted from now on; a command's counters begin by themselves at its exec. */
+static void perf_started(struct dn_backend *backend)
+{
+	struct dn_perf *perf = (struct dn_perf *)backend;
+
+	if (perf->env->attach)
+		dn_perf_counters_enable(&perf->counters);
+}
+
 static int perf_open(
 	struct dn_backend *backend, const struct dn_metric_set *assigned, struct dn_core *core)
 {
@@ -323,7 +332,6 @@ static int perf_open(
 	if (r < 0)
 		return r;
 	if (perf->env->attach) {
-		dn_perf_counters_enable(&perf->counters);
 		if (perf->raced)
 			degrade_all(perf, DN_QUALITY_LOWER_BOUND,
 				"threads came and went while their events were opened");
@@ -460,6 +468,7 @@ const struct dn_backend_ops dn_backend_perf = {
 	.tier = "perf",
 	.probe = perf_probe,
 	.open = perf_open,
+	.started = perf_started,
 	.drain = perf_drain,
 	.sample = perf_sample,
 	.on_event = perf_on_event,

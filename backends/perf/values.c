@@ -84,10 +84,12 @@ static void sample_metric(
 	if (slot != sum.slot[0])
 		return;
 	if (slot->spec.attr.type == PERF_TYPE_SOFTWARE) {
-		if (slot->n_read > 0)
+		if (slot->n_read > 0 && slot->n_failed == 0)
 			put(perf, frame, metric, slot->raw);
 		return;
 	}
+	if (sum.sum.failed)
+		return;
 	if (!sum.sum.known) {
 		if (frame->final && sum.sum.enabled_ns > 0)
 			dn_perf_degrade(perf, metric, DN_QUALITY_MISSING,
@@ -117,7 +119,7 @@ static void sample_ratio(struct dn_perf *perf, struct dn_frame *frame)
 		if (slot->error < 0 || slot->spec.attr.type == PERF_TYPE_SOFTWARE)
 			continue;
 		gather(&perf->counters, slot->spec.metric, &sum);
-		if (sum.sum.enabled_ns == 0)
+		if (sum.sum.failed || sum.sum.enabled_ns == 0)
 			continue;
 		any = true;
 		if (sum.sum.scaled || !sum.sum.known) {

@@ -372,7 +372,7 @@ static void on_zombie(struct dn_procfs *p, const struct dn_process_event *event)
 	if (m) {
 		m->zombie = true;
 		look_at_zombie(p, m);
-		if (p->source)
+		if (p->source || p->env->no_children)
 			dn_procfs_tell_name(p, m);
 		/* Its children are denet's now, and the end is near. */
 		p->walk.due_ns = 0;

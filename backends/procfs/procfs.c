@@ -112,6 +112,8 @@ static int procfs_sample(struct dn_backend *backend, struct dn_frame *frame)
 	struct dn_procfs *p = (struct dn_procfs *)backend;
 
 	dn_procfs_sample_tree(p, frame);
+	for (struct dn_procfs_member *m = p->env->no_children ? p->first : NULL; m; m = m->next)
+		dn_procfs_tell_name(p, m); /* there is no walk that would */
 	dn_procfs_sample_pss(p, frame, dn_now_ns());
 	if (!p->env->header && !frame->final)
 		dn_procfs_system_started(p);

@@ -24,6 +24,16 @@ static void traffic_add(
 		dn_add_sat(to->retransmits, dn_sub_sat(now->retransmits, base->retransmits));
 }
 
+void dn_account_add(
+	struct dn_sockdiag *s, struct dn_process *owner, const struct dn_traffic *traffic)
+{
+	static const struct dn_traffic zero;
+
+	traffic_add(&s->closed, traffic, &zero);
+	if (owner && dn_holder_of(s, owner))
+		traffic_add(&dn_holder_of(s, owner)->closed, traffic, &zero);
+}
+
 /* The peer's FIN was received. */
 static bool state_after_fin(uint8_t state)
 {
@@ -108,9 +118,10 @@ static void connection_free(struct dn_sockdiag *s, struct dn_connection *c)
 /* The counters of a socket start again when it is disconnected and connected once more. */
 static void begin_again(struct dn_sockdiag *s, struct dn_connection *c)
 {
-	traffic_add(&s->closed, &c->now, &c->base);
-	if (c->owner && dn_holder_of(s, c->owner))
-		traffic_add(&dn_holder_of(s, c->owner)->closed, &c->now, &c->base);
+	struct dn_traffic counted = {0};
+
+	traffic_add(&counted, &c->now, &c->base);
+	dn_account_add(s, c->owner, &counted);
 	c->now = c->base = (struct dn_traffic){0};
 	c->last = (struct dn_tcp){0};
 	c->fin_seen = false;
@@ -228,6 +239,8 @@ static void note_other(struct dn_sockdiag *s, const struct dn_tcp *tcp, bool bas
 			.inode = tcp->inode,
 			.round = s->rounds,
 			.sequence = s->samples,
+			.first_dump = s->dumps,
+			.queued = unborn,
 			.old = baseline || is_older(s, tcp),
 			/* The command has not begun yet: what it did not get is not ours. */
 			.stranger = baseline && !s->env.attach && !unborn};
@@ -302,7 +315,6 @@ int dn_account_dump(struct dn_sockdiag *s, bool baseline)
 static void close_connection(
 	struct dn_sockdiag *s, struct dn_connection *c, const struct dn_tcp *tcp)
 {
-	struct dn_holder *holder = c->owner ? dn_holder_of(s, c->owner) : NULL;
 	struct dn_traffic last = c->now, counted = {0};
 	bool known = true;
 
@@ -316,31 +328,9 @@ static void close_connection(
 		last.retransmits = tcp->retransmits;
 	}
 	traffic_add(&counted, &last, &c->base);
-	traffic_add(&s->closed, &counted, &(struct dn_traffic){0});
-	if (holder)
-		traffic_add(&holder->closed, &counted, &(struct dn_traffic){0});
+	dn_account_add(s, c->owner, &counted);
 	if (tcp->has_info && tcp->id.idiag_dport != 0)
-		dn_endings_add(s, tcp, c->owner, !known);
-}
-
-static void note_port(struct dn_sockdiag *s, const struct dn_tcp *tcp, bool closed)
-{
-	struct dn_port *port = dn_map_get(&s->ports, tcp->id.idiag_sport);
-
-	if (!port && tcp->id.idiag_sport != 0) {
-		port = calloc(1, sizeof(*port));
-		if (!port || dn_map_put(&s->ports, tcp->id.idiag_sport, port, DN_PORT_MAX) < 0) {
-			free(port);
-			return;
-		}
-		port->port = tcp->id.idiag_sport;
-	}
-	if (!port)
-		return;
-	if (closed)
-		port->closed = true;
-	else if (port->unknown < UINT32_MAX)
-		port->unknown++;
+		dn_endings_add(s, tcp, c->owner, NULL, !known);
 }
 
 static void on_destroyed(struct dn_sockdiag *s, const struct dn_tcp *tcp)
@@ -355,6 +345,7 @@ static void on_destroyed(struct dn_sockdiag *s, const struct dn_tcp *tcp)
 	bool cleared = tcp->id.idiag_dport == 0 && tcp->last_sent_ms != tcp->last_received_ms;
 	bool empty = tcp->sent == 0 && tcp->data_segments_in == 0 && tcp->received <= 1 &&
 		     tcp->retransmits == 0;
+	bool ours;
 
 	if (c) {
 		close_connection(s, c, tcp);
@@ -362,19 +353,22 @@ static void on_destroyed(struct dn_sockdiag *s, const struct dn_tcp *tcp)
 		return;
 	}
 	seen = dn_map_take(&s->seen, dn_tcp_cookie(tcp));
-	if (s->connections.n > 0 || s->endings.n > 0)
-		dn_endings_add(s, tcp, NULL, false);
+	ours = !cleared && !(seen && seen->stranger) && dn_listen_accepted(s, tcp, seen);
+	if (!ours && (s->connections.n > 0 || s->endings.n > 0 || s->guarded.n > 0))
+		dn_endings_add(s, tcp, NULL, NULL, false);
 	if (seen && seen->dump == s->dumps && !seen->old && s->theirs_live > 0)
 		s->theirs_live--;
+	if (ours) {
+		free(seen);
+		return;
+	}
 	if (tcp->id.idiag_dport == 0 && tcp->wqueue == 0 && !cleared && empty) {
 		/* One that listened or was never used: it opened nothing. */
-		note_port(s, tcp, true);
+		dn_listen_closed(s, tcp);
 	} else if (!(seen && seen->old && seen->stranger) && !is_older(s, tcp)) {
 		s->theirs_closed++;
-		if (!(seen && seen->stranger) && (!empty || cleared)) {
-			s->doubts.unknown++;
-			note_port(s, tcp, false);
-		}
+		if (!(seen && seen->stranger) && (!empty || cleared))
+			dn_listen_unknown(s, tcp);
 	}
 	free(seen);
 }
@@ -446,6 +440,7 @@ void dn_account_exited(struct dn_sockdiag *s, struct dn_process *process)
 			c->owner = NULL;
 	}
 	dn_endings_exited(s, process);
+	dn_listen_exited(s, process);
 }
 
 void dn_account_finish(struct dn_sockdiag *s)
@@ -454,5 +449,5 @@ void dn_account_finish(struct dn_sockdiag *s)
 	s->first = NULL;
 	dn_map_finish(&s->seen);
 	dn_map_finish(&s->endings);
-	dn_map_finish(&s->ports);
+	dn_listen_finish(s);
 }

@@ -16,6 +16,9 @@ struct dn_diag {
 
 /* Listens for destroyed sockets of this network namespace. 0 or negative errno. */
 int dn_diag_open(struct dn_diag *diag);
+/* Whether the kernel answers for TCP: its part that does may be a module that can't be loaded,
+ * which listening does not tell. */
+int dn_diag_try(struct dn_diag *diag);
 void dn_diag_close(struct dn_diag *diag);
 /* 1: *ret is a destroyed socket; 0: nothing is waiting; -ENOBUFS: *ret_lost events were lost; other
  * negative errno. */

@@ -56,6 +56,48 @@ bool dn_endings_are_peers(const struct dn_tcp *a, const struct dn_tcp *b)
 	return same(&from_a, &to_b) && same(&to_a, &from_b);
 }
 
+/* An IPv4 wildcard takes IPv4 only; an IPv6 one may take both. */
+static bool covers(
+	uint8_t family, const struct inet_diag_sockid *listener, const struct endpoint *end)
+{
+	static const uint32_t any[4];
+	struct endpoint own =
+		endpoint_of(family, listener->idiag_src, listener->idiag_sport);
+
+	if (own.port != end->port)
+		return false;
+	if (family == AF_INET6 && memcmp(own.address, any, sizeof(any)) == 0)
+		return true;
+	if (family == AF_INET && own.address[3] == 0)
+		return end->address[0] == 0 && end->address[1] == 0 &&
+		       end->address[2] == htonl(0xffff);
+	return same(&own, end);
+}
+
+bool dn_endings_covers(
+	uint8_t family, const struct inet_diag_sockid *listener, const struct dn_tcp *tcp)
+{
+	struct endpoint end = source(tcp);
+
+	return covers(family, listener, &end);
+}
+
+bool dn_endings_covers_peer(
+	uint8_t family, const struct inet_diag_sockid *listener, const struct dn_tcp *tcp)
+{
+	struct endpoint end = destination(tcp);
+
+	return covers(family, listener, &end);
+}
+
+bool dn_endings_overlap(const struct dn_listener *a, const struct dn_listener *b)
+{
+	struct endpoint at_a = endpoint_of(a->family, a->id.idiag_src, a->id.idiag_sport);
+	struct endpoint at_b = endpoint_of(b->family, b->id.idiag_src, b->id.idiag_sport);
+
+	return covers(a->family, &a->id, &at_b) || covers(b->family, &b->id, &at_a);
+}
+
 static uint64_t mix(const struct endpoint *end)
 {
 	uint64_t hash = end->port;
@@ -73,7 +115,7 @@ uint64_t dn_endings_key(const struct dn_tcp *tcp)
 }
 
 /* Only then is there another end in this namespace. */
-static bool is_local(const struct dn_tcp *tcp)
+bool dn_endings_is_local(const struct dn_tcp *tcp)
 {
 	struct endpoint from = source(tcp), to = destination(tcp);
 
@@ -92,10 +134,11 @@ static void resolve(struct dn_sockdiag *s, struct dn_ending *ending, uint64_t pe
 	ending->waiting = false;
 	if (rx < ending->tcp.received)
 		return; /* the lower value was right */
-	s->closed.rx = dn_add_sat(s->closed.rx, 1);
-	if (ending->owner && dn_holder_of(s, ending->owner))
-		dn_holder_of(s, ending->owner)->closed.rx =
-			dn_add_sat(dn_holder_of(s, ending->owner)->closed.rx, 1);
+	if (ending->listener)
+		ending->listener->fresh.traffic.rx =
+			dn_add_sat(ending->listener->fresh.traffic.rx, 1);
+	else
+		dn_account_add(s, ending->owner, &(struct dn_traffic){.rx = 1});
 }
 
 static int query_either(
@@ -166,14 +209,16 @@ static bool keep(struct dn_sockdiag *s, const struct dn_ending *ending)
 }
 
 void dn_endings_add(
-	struct dn_sockdiag *s, const struct dn_tcp *tcp, struct dn_process *owner, bool waiting)
+	struct dn_sockdiag *s, const struct dn_tcp *tcp, struct dn_process *owner,
+	struct dn_listener *listener, bool waiting)
 {
-	struct dn_ending ending = {.tcp = *tcp, .owner = owner, .waiting = waiting};
+	struct dn_ending ending = {
+		.tcp = *tcp, .owner = owner, .listener = listener, .waiting = waiting};
 	struct dn_ending *other;
 
 	if (!tcp->has_info || tcp->id.idiag_dport == 0)
 		return;
-	if (!is_local(tcp)) {
+	if (!dn_endings_is_local(tcp)) {
 		if (waiting)
 			ask_remains(s, &ending);
 		s->doubts.last_fin += ending.waiting;

@@ -10,7 +10,8 @@
  * end to say; its lower value is in the totals already.
  */
 void dn_endings_add(
-	struct dn_sockdiag *s, const struct dn_tcp *tcp, struct dn_process *owner, bool waiting);
+	struct dn_sockdiag *s, const struct dn_tcp *tcp, struct dn_process *owner,
+	struct dn_listener *listener, bool waiting);
 void dn_endings_exited(struct dn_sockdiag *s, const struct dn_process *process);
 /* Nobody will say more: what still waits is a doubt. */
 void dn_endings_settle(struct dn_sockdiag *s);
@@ -19,6 +20,16 @@ void dn_endings_settle(struct dn_sockdiag *s);
 uint64_t dn_account_sent(const struct dn_tcp *tcp);
 /* The same for both ends of a connection, and for IPv4 in an IPv6 socket. */
 uint64_t dn_endings_key(const struct dn_tcp *tcp);
+/* A listening socket with that address may have accepted it. */
+bool dn_endings_covers(
+	uint8_t family, const struct inet_diag_sockid *listener, const struct dn_tcp *tcp);
+/* The same of the other end of tcp. */
+bool dn_endings_covers_peer(
+	uint8_t family, const struct inet_diag_sockid *listener, const struct dn_tcp *tcp);
+/* Both ends are on this machine. */
+bool dn_endings_is_local(const struct dn_tcp *tcp);
+/* Some connection may be for both listening sockets. */
+bool dn_endings_overlap(const struct dn_listener *a, const struct dn_listener *b);
 /* b is the other end of a. */
 bool dn_endings_are_peers(const struct dn_tcp *a, const struct dn_tcp *b);
 

@@ -26,7 +26,7 @@ static uint64_t missing(const struct dn_sockdiag *s)
 
 	if (!s->has_snmp)
 		return 0;
-	return dn_sub_sat(opened, s->ours_opened + s->theirs_closed + s->theirs_live);
+	return dn_sub_sat(opened, s->ours_opened + s->accepted + s->theirs_closed + s->theirs_live);
 }
 
 static bool expects_words(const struct dn_sockdiag *s)
@@ -59,42 +59,11 @@ static void hear_last_words(struct dn_sockdiag *s)
 /* Connections that may have been ours. */
 static uint64_t unknown(const struct dn_sockdiag *s)
 {
-	uint64_t n = dn_add_sat(s->doubts.unknown, dn_add_sat(s->orphans, missing(s)));
+	uint64_t n = dn_add_sat(s->doubts.unknown + s->doubts.callers,
+			      dn_add_sat(s->orphans, missing(s)));
 	uint64_t most = dn_sub_sat(dn_sub_sat(s->snmp.opens, s->snmp_base.opens), s->ours_opened);
 
 	return s->has_snmp && n > most ? most : n;
-}
-
-static int each_listening(void *arg, const struct dn_tcp *tcp)
-{
-	struct dn_sockdiag *s = arg;
-	struct dn_port *port = dn_map_get(&s->ports, tcp->id.idiag_sport);
-
-	if (!port)
-		return 0;
-	if (tcp->inode == 0 || dn_map_get(&s->held, tcp->inode))
-		port->ours = true;
-	else
-		port->theirs = true;
-	return 0;
-}
-
-/*
- * A connection whose local port is one where somebody else listens was accepted by them. Not when
- * the tree may have shared the listening socket: it got one, or had one that is gone by now.
- */
-static void release_accepted(struct dn_sockdiag *s)
-{
-	struct dn_port *port;
-	size_t at = 0;
-
-	if (s->doubts.unknown == 0 || s->left || (s->baselined && !s->env.attach) ||
-		dn_diag_dump(&s->diag, DN_DIAG_LISTENING, each_listening, s) < 0)
-		return;
-	while ((port = dn_map_next(&s->ports, &at))) {
-		if (port->theirs && !port->ours && !port->closed)
-			s->doubts.unknown = dn_sub_sat(s->doubts.unknown, port->unknown);
-	}
 }
 
 static const char *plural(uint64_t n)
@@ -105,9 +74,17 @@ static const char *plural(uint64_t n)
 static void say(struct dn_sockdiag *s)
 {
 	const struct dn_doubts *d = &s->doubts;
-	uint64_t n = unknown(s), silent = d->silent;
+	uint64_t n = unknown(s), callers = d->callers < n ? d->callers : n, silent = d->silent;
 	char reason[200];
 
+	if (callers > 0) {
+		snprintf(reason, sizeof(reason),
+			"%llu TCP connection%s from this machine to ports of the measured processes "
+			"closed before the owner of the calling end was seen",
+			(unsigned long long)callers, plural(callers));
+		dn_sockdiag_doubt(s, reason);
+	}
+	n -= callers;
 	if (n > 0) {
 		snprintf(reason, sizeof(reason),
 			"%llu TCP connection%s of this network namespace closed before the owner "
@@ -169,11 +146,11 @@ void dn_final_settle(struct dn_sockdiag *s)
 			break;
 	}
 	dn_account_refresh(s);
-	if (s->connections.n > 0 || missing(s) > 0 ||
+	if (s->connections.n > 0 || s->accepted > 0 || missing(s) > 0 ||
 		(changed && unknown(s) == 0 &&
 			dn_sub_sat(s->snmp.opens, s->snmp_base.opens) > s->ours_opened))
 		hear_last_words(s);
 	dn_endings_settle(s);
-	release_accepted(s);
+	dn_listen_settle(s, alive);
 	say(s);
 }

@@ -51,6 +51,7 @@ static enum dn_message_kind read_socket(const uint8_t *data, size_t len, struct 
 	tcp.family = msg.idiag_family;
 	tcp.state = msg.idiag_state;
 	tcp.inode = msg.idiag_inode;
+	tcp.uid = msg.idiag_uid;
 	tcp.rqueue = msg.idiag_rqueue;
 	tcp.wqueue = msg.idiag_wqueue;
 	for (unsigned n = 0; n < ATTRIBUTE_MAX && at < len && len - at >= NLA_HDRLEN; n++) {
@@ -170,6 +171,21 @@ int dn_snmp_parse(const char *text, struct dn_snmp *ret)
 	(void)sum_columns(text, "Udp:", "InDatagrams", "OutDatagrams", &snmp.datagrams);
 	*ret = snmp;
 	return 0;
+}
+
+int dn_sockstat_parse(const char *text, uint64_t *ret)
+{
+	static const char line[] = "\nTCP: ", column[] = " alloc ";
+	const char *at = strstr(text, line), *end;
+
+	if (!at)
+		return -EINVAL;
+	end = at + 1 + strcspn(at + 1, "\n");
+	at = strstr(at, column);
+	if (!at || at >= end)
+		return -EINVAL;
+	at += sizeof(column) - 1;
+	return dn_parse_u64(&at, ret);
 }
 
 bool dn_socket_inode(const char *link, size_t len, uint32_t *ret)

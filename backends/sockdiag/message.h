@@ -34,6 +34,7 @@ struct dn_tcp {
 	uint8_t family;
 	uint8_t state;
 	uint32_t inode;
+	uint32_t uid; /* of who made the socket; 0 in a last word */
 	uint32_t rqueue,
 		wqueue; /* received and not read, FIN included; written and not acknowledged */
 	bool has_info; /* the fields below; false for what the kernel keeps in short (TIME_WAIT) */
@@ -73,6 +74,9 @@ struct dn_snmp {
 
 /* The text of /proc/net/snmp. 0; -EINVAL when the TCP columns are not there. */
 int dn_snmp_parse(const char *text, struct dn_snmp *ret);
+
+/* The text of /proc/net/sockstat: TCP sockets of the machine, connected or not. 0 or -EINVAL. */
+int dn_sockstat_parse(const char *text, uint64_t *ret);
 
 /* "socket:[123]" and nothing else. */
 bool dn_socket_inode(const char *link, size_t len, uint32_t *ret);

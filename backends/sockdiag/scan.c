@@ -76,6 +76,7 @@ static void note_socket(struct dn_sockdiag *s, struct dn_process *process, int d
 
 	if (held) {
 		held->round = s->round;
+		held->shared |= held->holder != process;
 		return;
 	}
 	r = protocol_of(process->pid, dir_fd, name, inode, protocol);
@@ -102,8 +103,8 @@ static void note_socket(struct dn_sockdiag *s, struct dn_process *process, int d
 	}
 }
 
-/* Descriptors of a directory that is open. 0 or negative errno. */
-static int scan_directory(struct dn_sockdiag *s, struct dn_process *process, int fd)
+int dn_scan_entries(
+	int fd, int (*each)(void *arg, int dir_fd, const char *name), void *arg)
 {
 	_Alignas(8) char buffer[8192];
 
@@ -116,18 +117,30 @@ static int scan_directory(struct dn_sockdiag *s, struct dn_process *process, int
 			return n < 0 ? -errno : 0;
 		for (long at = 0; at < n;) {
 			const struct dirent64_head *entry = (const void *)(buffer + at);
-			char link[64];
-			uint32_t inode;
-			ssize_t len;
+			int r = entry->name[0] == '.' ? 0 : each(arg, fd, entry->name);
 
+			if (r < 0)
+				return r;
 			at += entry->reclen;
-			if (entry->name[0] == '.')
-				continue;
-			len = readlinkat(fd, entry->name, link, sizeof(link));
-			if (len > 0 && dn_socket_inode(link, (size_t)len, &inode))
-				note_socket(s, process, fd, entry->name, inode);
 		}
 	}
+}
+
+struct process_scan {
+	struct dn_sockdiag *s;
+	struct dn_process *process;
+};
+
+static int each_descriptor(void *arg, int dir_fd, const char *name)
+{
+	const struct process_scan *scan = arg;
+	char link[64];
+	uint32_t inode;
+	ssize_t len = readlinkat(dir_fd, name, link, sizeof(link));
+
+	if (len > 0 && dn_socket_inode(link, (size_t)len, &inode))
+		note_socket(scan->s, scan->process, dir_fd, name, inode);
+	return 0;
 }
 
 /* A process that ended keeps nothing open, whatever the kernel says of its files. */
@@ -200,6 +213,7 @@ static struct dn_holder *holder_new(struct dn_sockdiag *s, struct dn_process *pr
 
 static void scan_process(struct dn_sockdiag *s, struct dn_process *process)
 {
+	struct process_scan scan = {s, process};
 	struct dn_holder *holder = holder_new(s, process);
 	char path[32];
 	int r;
@@ -215,7 +229,7 @@ static void scan_process(struct dn_sockdiag *s, struct dn_process *process)
 		dn_cleanup(dn_closep) int fd =
 			dn_open_at(s->env.proc_fd, path, O_RDONLY | O_DIRECTORY);
 
-		r = fd < 0 ? fd : scan_directory(s, process, fd);
+		r = fd < 0 ? fd : dn_scan_entries(fd, each_descriptor, &scan);
 	}
 	if (r < 0)
 		scan_failed(s, process, holder, r);
@@ -266,6 +280,7 @@ bool dn_scan_round(struct dn_sockdiag *s, bool all)
 	s->in_round = false;
 	s->rounds++;
 	s->snmp_scanned = s->snmp_round;
+	s->made_scanned = s->made;
 	sweep(s);
 	return true;
 }

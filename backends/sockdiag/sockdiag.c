@@ -82,6 +82,9 @@ static const char *hint_for(int r)
 	case EAFNOSUPPORT:
 	case EPROTONOSUPPORT:
 		return "a kernel with CONFIG_INET_DIAG, and a sandbox that allows AF_NETLINK";
+	case ENOENT:
+	case EOPNOTSUPP:
+		return "modprobe tcp_diag";
 	case EMFILE:
 	case ENFILE:
 		return "raise the limit of open files (ulimit -n)";
@@ -114,6 +117,8 @@ static int sockdiag_probe(
 		return 0;
 	}
 	r = dn_diag_open(&s->diag);
+	if (r == 0)
+		r = dn_diag_try(&s->diag);
 	if (r < 0)
 		refuse(env, probe, dn_fact_from_errno(r),
 			dn_probe_printf(probe, "NETLINK_SOCK_DIAG: %s", strerror(-r)), hint_for(r));
@@ -142,6 +147,7 @@ void dn_sockdiag_dump(struct dn_sockdiag *s, bool baseline)
 	if (r < 0)
 		s->broken = r;
 	s->snmp_dumped = before;
+	s->unlisted |= s->news && dn_listen_unexplained(s, false);
 	s->news = false;
 	s->budget_ns -= (int64_t)(dn_now_ns() - begin);
 }
@@ -184,16 +190,35 @@ static bool sockets_changed(struct dn_sockdiag *s)
 	text[n] = '\0';
 	if (strcmp(text, s->sockstat) == 0)
 		return false;
+	if (dn_sockstat_parse(text, &s->made) < 0)
+		s->made = 0;
+	/* The first look finds what was there, later ones what came. */
+	if (s->sockstat[0] == '\0' || s->made < s->made_scanned)
+		s->made_scanned = s->made;
 	memcpy(s->sockstat, text, (size_t)n + 1);
 	return true;
+}
+
+static void check_listening(struct dn_sockdiag *s)
+{
+	if (!dn_listen_check(s, false))
+		return;
+	dn_sockdiag_dump(s, false);
+	dn_listen_ready(s);
 }
 
 /* Scans and dumps as far as there is reason to and the budget goes. */
 static void look(struct dn_sockdiag *s, uint64_t now, bool changed)
 {
-	bool retry = s->undecided > 0 && now >= s->retry_ns;
+	bool retry = s->undecided > 0 && now >= s->retry_ns, full = now >= s->next_full_ns;
+	bool made = s->made > s->made_scanned && now >= s->next_made_ns;
+	bool check = s->unlisted || (s->accepted > 0 && now >= s->next_check_ns);
 
-	if (!changed && !retry && !s->in_round && now < s->next_full_ns)
+	if (s->others.active && !changed && !retry && !s->in_round && !full && !made) {
+		check_listening(s);
+		return;
+	}
+	if (!changed && !retry && !s->in_round && !full && !made && !check)
 		return;
 	/* A connection is the work of a process that may have been born since the last sample. */
 	if (!s->in_round && s->core->drain) {
@@ -203,6 +228,9 @@ static void look(struct dn_sockdiag *s, uint64_t now, bool changed)
 	if (!dn_scan_round(s, false))
 		return;
 	s->next_full_ns = now + FULL_NS + dn_sub_sat(s->round_cost_ns * FULL_SHARE, FULL_NS);
+	s->next_made_ns = now + LOOK_MAX_NS + dn_sub_sat(s->round_cost_ns * FULL_SHARE, LOOK_MAX_NS);
+	if (full || made)
+		s->unlisted |= dn_listen_unexplained(s, true);
 	if (s->news || retry || !s->has_snmp || s->snmp.opens != s->snmp_dumped.opens) {
 		bool opened = s->snmp.opens != s->snmp_dumped.opens;
 
@@ -213,6 +241,7 @@ static void look(struct dn_sockdiag *s, uint64_t now, bool changed)
 		s->retry_ns = now + s->retry_step_ns;
 		dn_sockdiag_dump(s, false);
 	}
+	check_listening(s);
 }
 
 static void poll_namespace(struct dn_sockdiag *s)
@@ -272,9 +301,16 @@ static int sockdiag_open(
 	s->refilled_ns = dn_now_ns();
 	s->next_full_ns = s->refilled_ns + FULL_NS;
 	if (s->env.attach || dn_scan_inherits_sockets(s)) {
+		bool alone;
+
 		(void)dn_scan_round(s, true);
+		s->unlisted = s->news;
+		s->budget_ns = BUDGET_FIRST_NS;
+		alone = dn_listen_check(s, false);
 		dn_sockdiag_dump(s, true);
 		s->baselined = true;
+		if (alone)
+			dn_listen_ready(s);
 		s->budget_ns = BUDGET_FIRST_NS;
 	}
 	return s->broken;

@@ -2,7 +2,8 @@
 /*
  * The instance, shared by the files of this backend: scan.c finds who holds which socket, account.c
  * keeps the books of connections, endings.c settles their last byte, final.c says what the books
- * can't know, sockdiag.c paces all of it.
+ * can't know, listen.c tells by the listening socket whose a connection was that nobody saw alive,
+ * others.c looks who else holds that socket, sockdiag.c paces all of it.
  */
 #ifndef DENET_SOCKDIAG_SOCKDIAG_H
 #define DENET_SOCKDIAG_SOCKDIAG_H
@@ -20,6 +21,7 @@
 /* Ends of loopback connections that wait for the other end. */
 #define DN_ENDING_MAX 4096
 #define DN_PORT_MAX 65536
+#define DN_LISTENER_MAX 4096
 
 struct dn_traffic {
 	uint64_t rx, tx, retransmits;
@@ -49,6 +51,35 @@ struct dn_held {
 	enum { DN_HELD_TCP, DN_HELD_OTHER } kind;
 	struct dn_process *holder;
 	bool matched; /* TCP: its connection is known */
+	bool asked; /* it was there when it was last asked who listens */
+	bool shared; /* several processes of the tree held it */
+};
+
+/* Connections that a listening socket accepted and nobody saw alive. */
+struct dn_accepted {
+	struct dn_traffic traffic;
+	uint64_t n;
+	uint64_t opened; /* of them since measuring began */
+};
+
+/* A listening socket. What it accepted is ours when nobody but the tree holds it. */
+struct dn_listener {
+	uint64_t cookie;
+	struct inet_diag_sockid id;
+	uint8_t family;
+	uint32_t inode, uid;
+	uint32_t listing; /* the last list of listening sockets that had it */
+	bool ours; /* the tree holds or held it */
+	bool outside; /* and so may somebody else, by the check that is under way */
+	bool verified; /* the last check found nobody else */
+	bool ready; /* and then all connections were listed: younger ones are ours */
+	bool dead;
+	bool used; /* it accepted something */
+	uint32_t ready_dump, dead_dump;
+	struct dn_process *owner; /* the one process that holds it */
+	/* Not in the totals yet: closed since the last check, and before. */
+	struct dn_accepted fresh, aged;
+	struct dn_listener *next; /* on the same port */
 };
 
 /* A local port of connections that may have been ours. */
@@ -57,6 +88,7 @@ struct dn_port {
 	uint32_t unknown;
 	bool closed; /* somebody listened there and ended */
 	bool ours, theirs; /* who listens there at the end */
+	struct dn_listener *first;
 };
 
 /* A TCP socket of the namespace that no descriptor of the tree leads to. */
@@ -67,7 +99,8 @@ struct dn_seen {
 	uint64_t sequence; /* samples then */
 	bool old; /* was there before measuring began: base is what it had carried by then */
 	bool stranger; /* known not to be ours */
-	uint32_t dump; /* the last that had it */
+	bool queued; /* nobody had accepted it when it was first seen */
+	uint32_t first_dump, dump; /* the first and the last that had it */
 	struct dn_traffic base;
 };
 
@@ -75,6 +108,7 @@ struct dn_seen {
 struct dn_ending {
 	struct dn_tcp tcp;
 	struct dn_process *owner;
+	struct dn_listener *listener; /* that accepted it, when that is how it became ours */
 	bool waiting; /* whether received includes the peer's FIN depends on the other end */
 };
 
@@ -91,12 +125,21 @@ struct dn_holder {
 /* Why totals are lower bounds; said once, at the end, with the number. */
 struct dn_doubts {
 	uint64_t unknown; /* closed connections that may have been ours */
+	uint64_t callers; /* those whose other end a listening socket of ours accepted */
 	uint64_t reset; /* ours, closed with SO_LINGER 0 or disconnected: the kernel had cleared its
 			   counters */
 	uint64_t silent; /* ours, ended without a last word */
 	uint64_t last_fin; /* ours, of which it is not known if the last byte was the peer's FIN */
 	uint64_t lost; /* events */
 	uint64_t late; /* ours, that were there before and of which the past is not known */
+};
+
+/* The processes outside the tree, while it is looked what they hold. */
+struct dn_others {
+	int32_t *pid;
+	size_t n, at;
+	bool active;
+	bool blind; /* some may be hidden */
 };
 
 struct dn_sockdiag {
@@ -123,6 +166,8 @@ struct dn_sockdiag {
 	int snmp_fd;
 	int sockstat_fd; /* -1: not opened yet; -2: there is none */
 	char sockstat[512]; /* its text; while it stays the same nothing was opened or closed */
+	uint64_t made, made_scanned; /* TCP sockets that exist, connected or not */
+	uint64_t next_made_ns; /* a scan is due when there are more */
 	bool has_snmp;
 	struct dn_snmp snmp_base, snmp, snmp_scanned, snmp_dumped, snmp_round;
 
@@ -141,6 +186,15 @@ struct dn_sockdiag {
 	struct dn_map seen; /* by cookie */
 	struct dn_map endings; /* by hash of both ends */
 	struct dn_map ports;
+	struct dn_map listeners; /* by cookie */
+	struct dn_map guarded; /* those of ours that live, by inode */
+	struct dn_others others;
+	uint32_t listings;
+	uint64_t next_check_ns, check_cost_ns;
+	uint64_t accepted; /* connections in dn_listener.fresh and .aged, opened since measuring
+			      began */
+	bool unlisted; /* descriptors that may be listening sockets, nobody asked yet */
+	bool crowded; /* more listening sockets than can be remembered */
 	bool left; /* the tree held a socket for a while that was no connection: perhaps it listened
 		    */
 	struct dn_traffic closed;
@@ -179,6 +233,10 @@ bool dn_scan_round(struct dn_sockdiag *s, bool all);
 /* Namespaces of processes that are new or executed something. */
 void dn_scan_namespaces(struct dn_sockdiag *s);
 void dn_scan_exited(struct dn_sockdiag *s, struct dn_process *process);
+/* The entries of a directory that is open, without those that begin with a dot. 0 or negative errno,
+ * also that of each. */
+int dn_scan_entries(
+	int fd, int (*each)(void *arg, int dir_fd, const char *name), void *arg);
 /* The command got a socket from denet's caller. */
 bool dn_scan_inherits_sockets(const struct dn_sockdiag *s);
 
@@ -206,6 +264,39 @@ bool dn_account_received(
 int dn_account_received_by_peer(const struct dn_tcp *tcp, uint64_t peer_sent, uint64_t *ret_rx);
 /* Established before measuring began, beyond doubt. */
 bool dn_account_older(const struct dn_tcp *tcp, uint64_t since_t0_ns);
+
+/* Adds to the totals and to the process. */
+void dn_account_add(
+	struct dn_sockdiag *s, struct dn_process *owner, const struct dn_traffic *traffic);
+
+/* listen.c */
+/*
+ * Who listens, and who else holds that? Goes on with the check that is under way or begins one when
+ * there is reason to; true when it is complete and a dump is due, after which dn_listen_ready() is.
+ * all: without regard to cost.
+ */
+bool dn_listen_check(struct dn_sockdiag *s, bool all);
+void dn_listen_ready(struct dn_sockdiag *s);
+/* A destroyed connection that nobody knows; true when a listening socket of ours accepted it. */
+bool dn_listen_accepted(
+	struct dn_sockdiag *s, const struct dn_tcp *tcp, const struct dn_seen *seen);
+/* A destroyed connection that may be ours. */
+void dn_listen_unknown(struct dn_sockdiag *s, const struct dn_tcp *tcp);
+/* A destroyed socket that was no connection. */
+void dn_listen_closed(struct dn_sockdiag *s, const struct dn_tcp *tcp);
+void dn_listen_exited(struct dn_sockdiag *s, const struct dn_process *process);
+/* Some descriptor may be a listening socket. again: also if it was none when it was asked for. */
+bool dn_listen_unexplained(const struct dn_sockdiag *s, bool again);
+/* The last check: what was accepted is added to the totals or to the doubts. alive: the tree is. */
+void dn_listen_settle(struct dn_sockdiag *s, bool alive);
+void dn_listen_finish(struct dn_sockdiag *s);
+
+/* others.c */
+/* 0 or negative errno. */
+int dn_others_begin(struct dn_sockdiag *s);
+/* Marks the guarded sockets that may be held outside the tree. True when all processes were looked
+ * at. */
+bool dn_others_go_on(struct dn_sockdiag *s, bool all);
 
 /* sockdiag.c */
 void dn_sockdiag_read_snmp(struct dn_sockdiag *s);

@@ -196,10 +196,10 @@ def test_targets_that_are_none(denet, machine, pid, message):
 def test_a_recorded_process_with_the_pid_of_denet(denet, machine):
     folder = machine("tree")
     out = denet.path("same.jsonl")
-    script = 'cp -a "$1/211" "$1/$$" && sed -i "s/^Tgid:.*/Tgid:\\t$$/" "$1/$$/status" && exec "$2" attach --proc "$1" -o "$3" $$'
+    script = 'mv "$1/211" "$1/$$" && mv "$1/$$/task/211" "$1/$$/task/$$" && sed -i "s/^Tgid:.*/Tgid:\\t$$/" "$1/$$/status" && exec "$2" attach --proc "$1" -o "$3" $$'
     result = denet.finish(denet.popen(["sh", "-c", script, "sh", folder / "proc", denet.program, out]), out)
     assert result.rc == 0, result.stderr
-    assert result.value("cpu.total_ns") > 7 * 10**9
+    assert result.value("cpu.total_ns") == 7670000000 and result.value("process.started") == 8
 
 
 def test_only_files_are_asked(denet, machine):
@@ -214,6 +214,13 @@ def test_only_files_are_asked(denet, machine):
     assert any('"211/stat"' in line for line in lines)
     assert not [line for line in lines if not re.search(r" open(at)?\(|clock_gettime\(CLOCK_(MONOTONIC|REALTIME|BOOTTIME)\b", line)]
     assert not [line for line in lines if '"/proc' in line or '"/sys' in line]
+
+
+@pytest.mark.parametrize("tier", ["procfs", "auto"])
+def test_a_process_without_its_children_has_a_name(denet, tier):
+    for options in ([], ["-i", "10"]):
+        result = denet.run(["burn", "101"], ["--no-children", "--backend", tier, *options])
+        assert [command["name"] for command in result.summary["commands"]] == ["burn"]
 
 
 def test_an_unreaped_zombie_is_one_process(denet, background):

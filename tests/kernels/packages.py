@@ -19,7 +19,10 @@ class Unavailable(Exception):
 
 
 def call(argv, **kwargs):
-    done = subprocess.run([os.fspath(a) for a in argv], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", **kwargs)
+    try:
+        done = subprocess.run([os.fspath(a) for a in argv], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", **kwargs)
+    except FileNotFoundError as error:
+        raise Unavailable(f"no {argv[0]}") from error
     if done.returncode != 0:
         text = (done.stderr or done.stdout).strip().splitlines()
         raise Unavailable(f"{' '.join(os.fspath(a) for a in argv[:2])} ended with {done.returncode}: {text[-1] if text else 'no output'}")
