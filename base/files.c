@@ -26,7 +26,8 @@ static ssize_t read_all(int fd, off_t offset, char *buffer, size_t size)
 
 		if (len == size - 1) {
 			/* Full: is there more? */
-			n = offset < 0 ? read(fd, &extra, 1) : pread(fd, &extra, 1, offset + (off_t)len);
+			n = offset < 0 ? read(fd, &extra, 1)
+				       : pread(fd, &extra, 1, offset + (off_t)len);
 			if (n < 0 && errno == EINTR)
 				continue;
 			buffer[len] = '\0';
@@ -71,7 +72,7 @@ int dn_parse_u64(const char **text, uint64_t *ret)
 		return -EINVAL;
 	for (; *p >= '0' && *p <= '9'; p++) {
 		if (__builtin_mul_overflow(value, UINT64_C(10), &value) ||
-		    __builtin_add_overflow(value, (uint64_t)(*p - '0'), &value))
+			__builtin_add_overflow(value, (uint64_t)(*p - '0'), &value))
 			over = true;
 	}
 	*text = p;

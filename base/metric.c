@@ -64,16 +64,16 @@ static bool name_is_valid(const char *name)
 			start = true;
 			continue;
 		}
-		if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
-			    strchr("_:=-", *p)))
+		if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+			    (*p >= '0' && *p <= '9') || strchr("_:=-", *p)))
 			return false;
 		start = false;
 	}
 	return !start && strlen(name) < 200;
 }
 
-int dn_metric_add(const char *name, enum dn_metric_kind kind, enum dn_metric_unit unit, const char *help,
-	const char *sources)
+int dn_metric_add(const char *name, enum dn_metric_kind kind, enum dn_metric_unit unit,
+	const char *help, const char *sources)
 {
 	struct dn_metric_info row = {.kind = kind, .unit = unit, .scope = DN_SCOPE_TREE};
 	int id = dn_metric_by_name(name);
@@ -109,7 +109,8 @@ void dn_metric_reset(void)
 
 const char *dn_quality_name(enum dn_quality quality)
 {
-	static const char *const names[] = {"exact", "scaled", "sampled", "simulated", "lower_bound", "missing"};
+	static const char *const names[] = {
+		"exact", "scaled", "sampled", "simulated", "lower_bound", "missing"};
 
 	return (unsigned)quality < DN_QUALITY_N ? names[quality] : "missing";
 }
@@ -168,7 +169,9 @@ int dn_process_slot(unsigned metric)
 		int8_t next = 0;
 
 		for (unsigned id = 0; id < DN_M_STATIC_N; id++)
-			slots[id] = rows[id].flags & DN_FLAG_PROC && next < DN_PROCESS_METRIC_MAX ? next++ : -1;
+			slots[id] = rows[id].flags & DN_FLAG_PROC && next < DN_PROCESS_METRIC_MAX
+					    ? next++
+					    : -1;
 		ready = true;
 	}
 	return metric < DN_M_STATIC_N ? slots[metric] : -1;
@@ -176,12 +179,13 @@ int dn_process_slot(unsigned metric)
 
 /* A row with the flag but without a slot would silently lose its values. */
 enum {
-#define M(id, name, kind, unit, scope, flags, help, sources) SLOT_##id = ((flags) & DN_FLAG_PROC) ? 1 : 0,
+#define M(id, name, kind, unit, scope, flags, help, sources)                                       \
+	SLOT_##id = ((flags)&DN_FLAG_PROC) ? 1 : 0,
 #include <denet/metrics.def>
 #undef M
 };
 _Static_assert(0
-#define M(id, name, kind, unit, scope, flags, help, sources) + SLOT_##id
+#define M(id, name, kind, unit, scope, flags, help, sources) +SLOT_##id
 #include <denet/metrics.def>
 #undef M
 		       <= DN_PROCESS_METRIC_MAX,

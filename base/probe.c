@@ -75,8 +75,8 @@ const char *dn_probe_printf(struct dn_probe *probe, const char *format, ...)
 	return text;
 }
 
-void dn_probe_offer(struct dn_probe *probe, unsigned metric, enum dn_quality quality, const char *source,
-	const char *reason)
+void dn_probe_offer(struct dn_probe *probe, unsigned metric, enum dn_quality quality,
+	const char *source, const char *reason)
 {
 	if (metric >= DN_METRIC_MAX)
 		return;

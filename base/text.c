@@ -38,21 +38,26 @@ static size_t decode(const unsigned char *p, size_t left, uint32_t *ret)
 static bool is_unsafe(uint32_t c)
 {
 	return c < 0x20 || (c >= 0x7f && c <= 0x9f) || /* C0, DEL, C1 */
-	       c == 0x061c || (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) || /* zero width, bidi */
-	       (c >= 0x2060 && c <= 0x2069) || c == 0xfeff || c == 0x00ad || c == 0x034f || c == 0x180e ||
-	       (c >= 0xe000 && c <= 0xf8ff) || c >= 0xf0000 ||                               /* private use */
-	       (c >= 0xe0000 && c <= 0xe0fff) || (c >= 0xfff0 && c <= 0xfffb) || (c & 0xfffe) == 0xfffe;
+	       c == 0x061c || (c >= 0x200b && c <= 0x200f) ||
+	       (c >= 0x2028 && c <= 0x202e) || /* zero width, bidi */
+	       (c >= 0x2060 && c <= 0x2069) || c == 0xfeff || c == 0x00ad || c == 0x034f ||
+	       c == 0x180e || (c >= 0xe000 && c <= 0xf8ff) || c >= 0xf0000 || /* private use */
+	       (c >= 0xe0000 && c <= 0xe0fff) || (c >= 0xfff0 && c <= 0xfffb) ||
+	       (c & 0xfffe) == 0xfffe;
 }
 
 /* Columns of a code point: wide East Asian and emoji take two, combining marks none. */
 static size_t columns_of(uint32_t c)
 {
-	if ((c >= 0x300 && c <= 0x36f) || (c >= 0x1ab0 && c <= 0x1aff) || (c >= 0x20d0 && c <= 0x20ff) ||
-		(c >= 0xfe00 && c <= 0xfe0f) || (c >= 0xfe20 && c <= 0xfe2f))
+	if ((c >= 0x300 && c <= 0x36f) || (c >= 0x1ab0 && c <= 0x1aff) ||
+		(c >= 0x20d0 && c <= 0x20ff) || (c >= 0xfe00 && c <= 0xfe0f) ||
+		(c >= 0xfe20 && c <= 0xfe2f))
 		return 0;
-	if ((c >= 0x1100 && c <= 0x115f) || (c >= 0x2e80 && c <= 0xa4cf) || (c >= 0xac00 && c <= 0xd7a3) ||
-		(c >= 0xf900 && c <= 0xfaff) || (c >= 0xfe30 && c <= 0xfe6f) || (c >= 0xff00 && c <= 0xff60) ||
-		(c >= 0xffe0 && c <= 0xffe6) || (c >= 0x1f300 && c <= 0x1faff) || (c >= 0x20000 && c <= 0x3fffd))
+	if ((c >= 0x1100 && c <= 0x115f) || (c >= 0x2e80 && c <= 0xa4cf) ||
+		(c >= 0xac00 && c <= 0xd7a3) || (c >= 0xf900 && c <= 0xfaff) ||
+		(c >= 0xfe30 && c <= 0xfe6f) || (c >= 0xff00 && c <= 0xff60) ||
+		(c >= 0xffe0 && c <= 0xffe6) || (c >= 0x1f300 && c <= 0x1faff) ||
+		(c >= 0x20000 && c <= 0x3fffd))
 		return 2;
 	return 1;
 }
@@ -79,7 +84,8 @@ size_t dn_text_safe(const char *bytes, size_t len, size_t max_columns, char *out
 		if (max_columns && columns + width > max_columns) {
 			/* Back to where three columns are left for the dots. */
 			used = cut_len;
-			for (unsigned dots = 0; dots < 3 && dots < max_columns && used < size - 1; dots++)
+			for (unsigned dots = 0; dots < 3 && dots < max_columns && used < size - 1;
+				dots++)
 				out[used++] = '.';
 			break;
 		}

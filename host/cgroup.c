@@ -235,7 +235,8 @@ static int find_hierarchies(
 	return 0;
 }
 
-void dn_cgroup_open(int proc_fd, pid_t pid, const char *const *controllers, unsigned n, int *ret_fds)
+void dn_cgroup_open(
+	int proc_fd, pid_t pid, const char *const *controllers, unsigned n, int *ret_fds)
 {
 	struct hierarchy *h = calloc(n, sizeof(*h));
 	char text[8192];

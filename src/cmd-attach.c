@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* denet attach: measure what runs already, with its threads and descendants. Nothing is ever sent to a target. */
+/* denet attach: measure what runs already, with its threads and descendants. Nothing is ever sent
+ * to a target. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -20,14 +20,17 @@ static int fail(const struct dn_why *why)
 /* Everything up to the open gate. */
 static int prepare(struct dn_session *session, const struct dn_options *options, struct dn_why *why)
 {
-	bool stream_on_stdout = options->out ? strcmp(options->out, "-") == 0 || strcmp(options->out, "fd:1") == 0 : options->json;
+	bool stream_on_stdout =
+		options->out ? strcmp(options->out, "-") == 0 || strcmp(options->out, "fd:1") == 0
+			     : options->json;
 	int r;
 
 	r = dn_session_init(session, options, false, why);
 	if (r == 0)
 		r = dn_session_open_outputs(session, why);
 	if (r == 0)
-		r = dn_spawn(options->argv, &session->inheritance, stream_on_stdout, &session->child, why);
+		r = dn_spawn(options->argv, &session->inheritance, stream_on_stdout,
+			&session->child, why);
 	if (r == 0)
 		r = dn_session_plan(session, &session->child.pid, 1, why);
 	if (r == 0)
@@ -68,7 +71,8 @@ int dn_cmd_run(const struct dn_options *options)
 		r = dn_loop_run(session.loop);
 	}
 	if (session.exec_error)
-		dn_error("cannot run '%s': %s", options->argv[0], why_not(options->argv[0], session.exec_error));
+		dn_error("cannot run '%s': %s", options->argv[0],
+			why_not(options->argv[0], session.exec_error));
 	if (r < 0)
 		dn_error("lost track of the command: %s", strerror(-r));
 	status = session.root_status;

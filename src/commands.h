@@ -5,10 +5,10 @@
 
 #include "options.h"
 
-#define DN_EXIT_FAILED 125      /* denet itself failed (run) */
+#define DN_EXIT_FAILED 125 /* denet itself failed (run) */
 #define DN_EXIT_NOT_EXECUTABLE 126
 #define DN_EXIT_NOT_FOUND 127
-#define DN_EXIT_ERROR 1         /* the other subcommands */
+#define DN_EXIT_ERROR 1 /* the other subcommands */
 #define DN_EXIT_USAGE 2
 
 int dn_cmd_run(const struct dn_options *options);

@@ -272,10 +272,30 @@ def stage_wrapper(count, options):
         count.add("wrapper: measures a real build", make.returncode == 0 and b'"kind":"summary"' in last and b'"code":0' in last, make.stderr.decode("utf-8", "replace"))
 
 
+def stage_kernels(count, options):
+    """Debian's kernels in QEMU (docs/kernels.md): not part of the plain run, it downloads kernels."""
+    ok, output = call([PYTHON if not os.access(ROOT / "tests" / "kernels" / "run", os.X_OK) else ROOT / "tests" / "kernels" / "run"], "kernels")
+    rows = 0
+    for line in output.splitlines():
+        kind, _, name = line.partition(" ")
+        if line.startswith("not ok "):
+            count.add(f"kernels: {line[7:]}", False)
+        elif kind == "ok":
+            count.add(f"kernels: {name}", True)
+        elif kind == "skip":
+            count.skipped.append(f"kernels: {name}")
+        else:
+            continue
+        rows += 1
+    if not rows:
+        count.add("kernels: the run tells results", ok, output)
+
+
 STAGES = {
     "main": stage_main, "compilers": stage_compilers, "sanitizers": stage_sanitizers, "bare": stage_bare, "static": stage_static,
-    "aarch64": stage_arm, "fuzz": stage_fuzz, "checks": stage_checks, "wrapper": stage_wrapper,
+    "aarch64": stage_arm, "fuzz": stage_fuzz, "checks": stage_checks, "wrapper": stage_wrapper, "kernels": stage_kernels,
 }
+ON_REQUEST = {"kernels"}
 
 
 def allowed_skips():
@@ -287,12 +307,12 @@ def main():
     parser = argparse.ArgumentParser(prog="tools/test", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the main build only")
     parser.add_argument("-k", metavar="EXPR", help="of the main build, the integration tests that match (as pytest -k)")
-    parser.add_argument("stage", nargs="*", help="only these stages: " + " ".join(STAGES))
+    parser.add_argument("stage", nargs="*", help="only these stages: " + " ".join(STAGES) + " (kernels: only when named)")
     options = parser.parse_args()
     for name in options.stage:
         if name not in STAGES:
             parser.error(f"no stage {name}: {' '.join(STAGES)}")
-    stages = options.stage or (["main"] if options.quick or options.k else list(STAGES))
+    stages = options.stage or (["main"] if options.quick or options.k else [s for s in STAGES if s not in ON_REQUEST])
     complete = not options.stage and not options.k and not options.quick
     total, times = Count(), []
     for name in stages:

@@ -310,9 +310,8 @@ uint64_t dn_perf_sideband_lost(struct dn_perf_sideband *sideband, bool final)
 			k++) {
 			uint64_t words[2];
 
-			if (cpu->fd[k] >= 0 &&
-				TEMP_FAILURE_RETRY(read(cpu->fd[k], words, sizeof(words))) ==
-					sizeof(words))
+			if (cpu->fd[k] >= 0 && TEMP_FAILURE_RETRY(read(cpu->fd[k], words,
+						       sizeof(words))) == sizeof(words))
 				counted = dn_add_sat(counted, words[1]);
 		}
 		lost = dn_add_sat(lost, cpu->ring.broken);

@@ -15,8 +15,8 @@ static const char if_lossy[] = "processes that the kernel reaps itself (SIGCHLD 
 			       "nothing, and nobody here would notice";
 static const char attach_reason[] =
 	"processes of an attached tree are read while they live: their last moments may be missed";
-static const char portions_reason[] =
-	"no peak is missed, but the kernel counts pages in portions per CPU: it may be off by some pages per CPU";
+static const char portions_reason[] = "no peak is missed, but the kernel counts pages in portions "
+				      "per CPU: it may be off by some pages per CPU";
 static const char gauge_reason[] = "a gauge, seen at each sample";
 static const char split_reason[] = "the kernel splits user and system time at its timer tick";
 static const char other_user_hint[] =
@@ -130,7 +130,8 @@ static void probe_io(struct dn_procfs *p, struct dn_probe *probe)
 	}
 }
 
-/* Of whom a file is tried: denet itself, or, in a recording that may be without denet, the target. */
+/* Of whom a file is tried: denet itself, or, in a recording that may be without denet, the target.
+ */
 static void example(const struct dn_procfs *p, const char *name, char *path, size_t size)
 {
 	if (p->env->still && p->env->n_targets > 0)
@@ -184,9 +185,8 @@ static void probe_gauges(struct dn_procfs *p, struct dn_probe *probe)
 				"read rarely: reading may take 0.5 % of the time at most");
 	}
 	if (wanted(p, DN_M_process_fds)) {
-		p->no_fd_count =
-			p->env->fixture ||
-			fstatat(p->env->proc_fd, "self/fd", &st, 0) < 0 || st.st_size <= 0;
+		p->no_fd_count = p->env->fixture ||
+				 fstatat(p->env->proc_fd, "self/fd", &st, 0) < 0 || st.st_size <= 0;
 		offer(p, probe, DN_M_process_fds, DN_QUALITY_SAMPLED,
 			p->no_fd_count ? "entries of /proc/PID/fd" : "size of /proc/PID/fd",
 			gauge_reason);

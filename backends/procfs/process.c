@@ -386,7 +386,8 @@ int dn_procfs_read_fds(struct dn_procfs *p, struct dn_procfs_member *m)
 				(int)m->comm_len, m->comm);
 		if (fd < 0)
 			return fd;
-		r = dn_procfs_each_number(fd, p->scratch->entries, sizeof(p->scratch->entries), count_one, &n);
+		r = dn_procfs_each_number(
+			fd, p->scratch->entries, sizeof(p->scratch->entries), count_one, &n);
 		if (r < 0)
 			return r;
 	}

@@ -225,8 +225,9 @@ static void explain(const struct row *row, int r, struct answer *ret)
 		ret->reason = row->reason;
 	} else if (row->metric == DN_M_pressure_cpu_full_ns) {
 		ret->fact = DN_FACT_UNSUPPORTED;
-		ret->reason = "of the whole machine it is 0 by definition, and the command has no cgroup "
-			      "of its own";
+		ret->reason =
+			"of the whole machine it is 0 by definition, and the command has no cgroup "
+			"of its own";
 	} else if (r == -EDOM) {
 		ret->reason = "the command is in the root cgroup, which is the whole machine";
 		ret->hint = "run it in a cgroup of its own: systemd-run --user --scope";
@@ -273,8 +274,9 @@ static struct dn_procfs_system *new_system(void)
 }
 
 /*
- * Finding the cgroup costs as much as all the rest of a probe, and none of it has to be there before the command's first
- * instruction: with a target the rows are offered unseen and settled beside its exec.
+ * Finding the cgroup costs as much as all the rest of a probe, and none of it has to be there
+ * before the command's first instruction: with a target the rows are offered unseen and settled
+ * beside its exec.
  */
 void dn_procfs_system_probe(struct dn_procfs *p, struct dn_probe *probe)
 {
@@ -289,15 +291,18 @@ void dn_procfs_system_probe(struct dn_procfs *p, struct dn_probe *probe)
 		if (!dn_metric_set_has(&p->env->wanted, row->metric))
 			continue;
 		if (p->system_unseen) {
-			dn_probe_offer(probe, row->metric, row->quality, row->from[0].source, row->reason);
+			dn_probe_offer(
+				probe, row->metric, row->quality, row->from[0].source, row->reason);
 			continue;
 		}
 		explain(row, try_row(p, s, i), &answer);
 		if (answer.fact == DN_FACT_OK)
-			dn_probe_offer(probe, row->metric, row->quality, s->values[i].from->source, answer.reason);
+			dn_probe_offer(probe, row->metric, row->quality, s->values[i].from->source,
+				answer.reason);
 		else
 			dn_probe_refuse(probe, row->metric, answer.fact,
-				answer.text[0] ? dn_probe_printf(probe, "%s", answer.text) : answer.reason,
+				answer.text[0] ? dn_probe_printf(probe, "%s", answer.text)
+					       : answer.reason,
 				answer.hint);
 	}
 	if (s)
@@ -320,7 +325,8 @@ void dn_procfs_system_started(struct dn_procfs *p)
 		explain(row, try_row(p, s, i), &answer);
 		p->core->settle(p->core, row->metric,
 			answer.fact == DN_FACT_OK ? row->quality : DN_QUALITY_MISSING,
-			answer.fact == DN_FACT_OK ? s->values[i].from->source : NULL, answer.reason, answer.hint);
+			answer.fact == DN_FACT_OK ? s->values[i].from->source : NULL, answer.reason,
+			answer.hint);
 	}
 	close_places(s);
 }
@@ -342,13 +348,14 @@ void dn_procfs_system_open(struct dn_procfs *p)
 		for (size_t i = 0; i < N_ROWS; i++)
 			used = used || s->values[i].file == (int)f;
 		if (used)
-			n = dn_pread_file(s->files[f].fd, p->scratch->buffer, sizeof(p->scratch->buffer));
+			n = dn_pread_file(
+				s->files[f].fd, p->scratch->buffer, sizeof(p->scratch->buffer));
 		for (size_t i = 0; i < N_ROWS && n >= 0; i++) {
 			struct value *value = &s->values[i];
 
 			if (value->file == (int)f)
-				(void)parse_row(value->from, is_psi(&rows[i]), p->scratch->buffer, (size_t)n,
-					&value->base);
+				(void)parse_row(value->from, is_psi(&rows[i]), p->scratch->buffer,
+					(size_t)n, &value->base);
 		}
 		if (!used) {
 			dn_closep(&s->files[f].fd);
@@ -370,7 +377,8 @@ static void put_row(struct dn_procfs *p, struct dn_frame *frame, size_t i, ssize
 	}
 	if (n < 0 || parse_row(value->from, is_psi(row), p->scratch->buffer, (size_t)n, &now) < 0)
 		return;
-	dn_frame_u64(frame, row->metric, row->counter && !p->env->still ? dn_sub_sat(now, value->base) : now);
+	dn_frame_u64(frame, row->metric,
+		row->counter && !p->env->still ? dn_sub_sat(now, value->base) : now);
 }
 
 void dn_procfs_system_sample(struct dn_procfs *p, struct dn_frame *frame)

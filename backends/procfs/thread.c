@@ -36,7 +36,8 @@ static int each_thread(struct visit *visit, bool (*fn)(void *arg, pid_t tid))
 		dn_open_at(visit->p->env->proc_fd, path, O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
 		return fd;
-	return dn_procfs_each_number(fd, visit->p->scratch->entries, sizeof(visit->p->scratch->entries), fn, visit);
+	return dn_procfs_each_number(
+		fd, visit->p->scratch->entries, sizeof(visit->p->scratch->entries), fn, visit);
 }
 
 static bool add_switches(void *arg, pid_t tid)
@@ -107,7 +108,8 @@ static bool add_delay(void *arg, pid_t tid)
 	struct dn_procfs_schedstat schedstat;
 	ssize_t n = read_of_thread(visit, tid);
 
-	if (n >= 0 && dn_procfs_parse_schedstat(visit->p->scratch->buffer, (size_t)n, &schedstat) == 0)
+	if (n >= 0 &&
+		dn_procfs_parse_schedstat(visit->p->scratch->buffer, (size_t)n, &schedstat) == 0)
 		visit->a = dn_add_sat(visit->a, schedstat.delay_ns);
 	return ++visit->n < THREADS_MAX && !visit->m->gone;
 }
@@ -148,7 +150,8 @@ static bool take_statm(void *arg, pid_t tid)
 	if (tid == visit->m->pid)
 		return true;
 	n = read_of_thread(visit, tid);
-	if (n > 0 && dn_procfs_parse_statm(visit->p->scratch->buffer, (size_t)n, &visit->statm) == 0 &&
+	if (n > 0 &&
+		dn_procfs_parse_statm(visit->p->scratch->buffer, (size_t)n, &visit->statm) == 0 &&
 		visit->statm.size_pages > 0) {
 		visit->a = 1;
 		return false;

@@ -350,7 +350,8 @@ static void put_peak(struct dn_procfs *p, struct dn_frame *frame, const struct c
 	bool known = known_peak(p, &peak);
 
 	if (p->final && !known && p->env->attach) {
-		dn_procfs_degrade(p, metric, DN_QUALITY_MISSING, "no process of the tree shows its VmHWM");
+		dn_procfs_degrade(
+			p, metric, DN_QUALITY_MISSING, "no process of the tree shows its VmHWM");
 		return;
 	}
 	if (p->final && !known) {

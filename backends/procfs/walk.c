@@ -97,7 +97,8 @@ static int read_children(const struct parent *parent, int dir_fd, const char *pa
 	if (fd < 0)
 		return fd;
 	for (;;) {
-		ssize_t n = pread(fd, p->scratch->list + kept, sizeof(p->scratch->list) - 1 - kept, offset);
+		ssize_t n = pread(
+			fd, p->scratch->list + kept, sizeof(p->scratch->list) - 1 - kept, offset);
 		size_t len, position = 0;
 		pid_t pid;
 		int r;
@@ -107,7 +108,8 @@ static int read_children(const struct parent *parent, int dir_fd, const char *pa
 		offset += n;
 		len = kept + (size_t)n;
 		p->scratch->list[len] = '\0';
-		while ((r = dn_procfs_next_pid(p->scratch->list, len, n == 0, &position, &pid)) > 0) {
+		while ((r = dn_procfs_next_pid(p->scratch->list, len, n == 0, &position, &pid)) >
+			0) {
 			if (!parent->force || !is_foreign(p, pid))
 				found(p, pid, parent->pid, parent->force);
 		}
@@ -200,7 +202,8 @@ static void scan_all(struct dn_procfs *p)
 
 	if (fd < 0)
 		return;
-	(void)dn_procfs_each_number(fd, p->scratch->tasks, sizeof(p->scratch->tasks), scan_one, &scan);
+	(void)dn_procfs_each_number(
+		fd, p->scratch->tasks, sizeof(p->scratch->tasks), scan_one, &scan);
 	for (unsigned generation = 0; more && generation < 64; generation++) {
 		more = false;
 		for (size_t i = 0; i < scan.n; i++) {
@@ -268,7 +271,8 @@ void dn_procfs_walk(struct dn_procfs *p, bool forced)
 {
 	uint64_t begin = dn_now_ns(), end;
 
-	if (p->no_proc || p->env->no_children || (!forced && (p->env->still || begin < p->walk.due_ns)))
+	if (p->no_proc || p->env->no_children ||
+		(!forced && (p->env->still || begin < p->walk.due_ns)))
 		return;
 	find_deaths(p);
 	tell_deaths(p);

@@ -61,8 +61,7 @@ static bool covers(
 	uint8_t family, const struct inet_diag_sockid *listener, const struct endpoint *end)
 {
 	static const uint32_t any[4];
-	struct endpoint own =
-		endpoint_of(family, listener->idiag_src, listener->idiag_sport);
+	struct endpoint own = endpoint_of(family, listener->idiag_src, listener->idiag_sport);
 
 	if (own.port != end->port)
 		return false;
@@ -208,8 +207,7 @@ static bool keep(struct dn_sockdiag *s, const struct dn_ending *ending)
 	return true;
 }
 
-void dn_endings_add(
-	struct dn_sockdiag *s, const struct dn_tcp *tcp, struct dn_process *owner,
+void dn_endings_add(struct dn_sockdiag *s, const struct dn_tcp *tcp, struct dn_process *owner,
 	struct dn_listener *listener, bool waiting)
 {
 	struct dn_ending ending = {

@@ -9,8 +9,7 @@
  * A destroyed socket. waiting: it is ours, and whether it received the peer's FIN is for the other
  * end to say; its lower value is in the totals already.
  */
-void dn_endings_add(
-	struct dn_sockdiag *s, const struct dn_tcp *tcp, struct dn_process *owner,
+void dn_endings_add(struct dn_sockdiag *s, const struct dn_tcp *tcp, struct dn_process *owner,
 	struct dn_listener *listener, bool waiting);
 void dn_endings_exited(struct dn_sockdiag *s, const struct dn_process *process);
 /* Nobody will say more: what still waits is a doubt. */

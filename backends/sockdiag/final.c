@@ -59,8 +59,8 @@ static void hear_last_words(struct dn_sockdiag *s)
 /* Connections that may have been ours. */
 static uint64_t unknown(const struct dn_sockdiag *s)
 {
-	uint64_t n = dn_add_sat(s->doubts.unknown + s->doubts.callers,
-			      dn_add_sat(s->orphans, missing(s)));
+	uint64_t n = dn_add_sat(
+		s->doubts.unknown + s->doubts.callers, dn_add_sat(s->orphans, missing(s)));
 	uint64_t most = dn_sub_sat(dn_sub_sat(s->snmp.opens, s->snmp_base.opens), s->ours_opened);
 
 	return s->has_snmp && n > most ? most : n;
@@ -79,7 +79,8 @@ static void say(struct dn_sockdiag *s)
 
 	if (callers > 0) {
 		snprintf(reason, sizeof(reason),
-			"%llu TCP connection%s from this machine to ports of the measured processes "
+			"%llu TCP connection%s from this machine to ports of the measured "
+			"processes "
 			"closed before the owner of the calling end was seen",
 			(unsigned long long)callers, plural(callers));
 		dn_sockdiag_doubt(s, reason);

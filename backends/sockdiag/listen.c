@@ -49,8 +49,8 @@ static void drop(struct dn_sockdiag *s, struct dn_listener *l)
 	s->theirs_closed += opened;
 	s->accepted -= opened;
 	if (port)
-		port->unknown = (uint32_t)(n > UINT32_MAX - port->unknown ? UINT32_MAX
-									  : port->unknown + n);
+		port->unknown =
+			(uint32_t)(n > UINT32_MAX - port->unknown ? UINT32_MAX : port->unknown + n);
 	l->fresh = l->aged = (struct dn_accepted){0};
 }
 
@@ -283,8 +283,7 @@ static struct dn_listener *acceptor(
 	return found;
 }
 
-bool dn_listen_accepted(
-	struct dn_sockdiag *s, const struct dn_tcp *tcp, const struct dn_seen *seen)
+bool dn_listen_accepted(struct dn_sockdiag *s, const struct dn_tcp *tcp, const struct dn_seen *seen)
 {
 	const struct dn_connection unseen = {.syn = 0};
 	struct dn_traffic traffic = {.tx = dn_account_sent(tcp), .retransmits = tcp->retransmits};

@@ -103,8 +103,7 @@ static void note_socket(struct dn_sockdiag *s, struct dn_process *process, int d
 	}
 }
 
-int dn_scan_entries(
-	int fd, int (*each)(void *arg, int dir_fd, const char *name), void *arg)
+int dn_scan_entries(int fd, int (*each)(void *arg, int dir_fd, const char *name), void *arg)
 {
 	_Alignas(8) char buffer[8192];
 

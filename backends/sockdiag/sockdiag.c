@@ -228,7 +228,8 @@ static void look(struct dn_sockdiag *s, uint64_t now, bool changed)
 	if (!dn_scan_round(s, false))
 		return;
 	s->next_full_ns = now + FULL_NS + dn_sub_sat(s->round_cost_ns * FULL_SHARE, FULL_NS);
-	s->next_made_ns = now + LOOK_MAX_NS + dn_sub_sat(s->round_cost_ns * FULL_SHARE, LOOK_MAX_NS);
+	s->next_made_ns =
+		now + LOOK_MAX_NS + dn_sub_sat(s->round_cost_ns * FULL_SHARE, LOOK_MAX_NS);
 	if (full || made)
 		s->unlisted |= dn_listen_unexplained(s, true);
 	if (s->news || retry || !s->has_snmp || s->snmp.opens != s->snmp_dumped.opens) {

@@ -233,10 +233,9 @@ bool dn_scan_round(struct dn_sockdiag *s, bool all);
 /* Namespaces of processes that are new or executed something. */
 void dn_scan_namespaces(struct dn_sockdiag *s);
 void dn_scan_exited(struct dn_sockdiag *s, struct dn_process *process);
-/* The entries of a directory that is open, without those that begin with a dot. 0 or negative errno,
- * also that of each. */
-int dn_scan_entries(
-	int fd, int (*each)(void *arg, int dir_fd, const char *name), void *arg);
+/* The entries of a directory that is open, without those that begin with a dot. 0 or negative
+ * errno, also that of each. */
+int dn_scan_entries(int fd, int (*each)(void *arg, int dir_fd, const char *name), void *arg);
 /* The command got a socket from denet's caller. */
 bool dn_scan_inherits_sockets(const struct dn_sockdiag *s);
 

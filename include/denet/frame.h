@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A frame: the values of one moment. Absence is a statement, zero is a measurement: a metric without a value in a
- * frame has none at this moment, and nothing turns that into 0.
+ * A frame: the values of one moment. Absence is a statement, zero is a measurement: a metric
+ * without a value in a frame has none at this moment, and nothing turns that into 0.
  */
 #ifndef DENET_FRAME_H
 #define DENET_FRAME_H
@@ -19,11 +19,11 @@ struct dn_value {
 };
 
 struct dn_frame {
-	uint64_t seq;         /* from 1 */
-	uint64_t t_ns;        /* since measuring began, CLOCK_MONOTONIC */
+	uint64_t seq; /* from 1 */
+	uint64_t t_ns; /* since measuring began, CLOCK_MONOTONIC */
 	uint64_t interval_ns; /* since the frame before; the true time, late ticks included */
-	bool final;           /* the last frame: the root is a zombie, or measuring is about to end */
-	bool gap;             /* the machine slept or denet was stopped in this interval */
+	bool final; /* the last frame: the root is a zombie, or measuring is about to end */
+	bool gap; /* the machine slept or denet was stopped in this interval */
 	struct dn_value value[DN_METRIC_MAX];
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading small kernel files and the numbers in them. All reads are relative to a directory descriptor, so that a
- * fixture folder is a machine. The one place where numbers in text are parsed. No locale, no allocation.
+ * Reading small kernel files and the numbers in them. All reads are relative to a directory
+ * descriptor, so that a fixture folder is a machine. The one place where numbers in text are
+ * parsed. No locale, no allocation.
  */
 #ifndef DENET_FS_H
 #define DENET_FS_H
@@ -30,17 +31,19 @@ static inline int dn_steal_fd(int *fd)
 }
 
 /*
- * Reads a whole small file into buffer (size includes the NUL that is always added). Returns the length; -ENOBUFS when
- * it does not fit (buffer then holds the first size - 1 bytes); another negative errno. Never blocks on a FIFO.
+ * Reads a whole small file into buffer (size includes the NUL that is always added). Returns the
+ * length; -ENOBUFS when it does not fit (buffer then holds the first size - 1 bytes); another
+ * negative errno. Never blocks on a FIFO.
  */
 ssize_t dn_read_file_at(int dir_fd, const char *path, char *buffer, size_t size);
 /* The same from offset 0 of a kept descriptor. */
 ssize_t dn_pread_file(int fd, char *buffer, size_t size);
-int dn_open_at(int dir_fd, const char *path, int flags); /* adds O_CLOEXEC | O_NOCTTY; descriptor or negative errno */
+int dn_open_at(int dir_fd, const char *path,
+	int flags); /* adds O_CLOEXEC | O_NOCTTY; descriptor or negative errno */
 
 /*
- * Decimal, no sign, no leading space. *text is moved behind the digits. 0; -EINVAL without a digit; -ERANGE above
- * 2^64-1 (*text is moved all the same).
+ * Decimal, no sign, no leading space. *text is moved behind the digits. 0; -EINVAL without a digit;
+ * -ERANGE above 2^64-1 (*text is moved all the same).
  */
 int dn_parse_u64(const char **text, uint64_t *ret);
 /* The same with an optional '-'. */

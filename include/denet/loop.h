@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One level-triggered epoll loop. A source is embedded in its owner; descriptors are borrowed and must be removed
- * before they are closed. Removing any source in any callback is safe.
+ * One level-triggered epoll loop. A source is embedded in its owner; descriptors are borrowed and
+ * must be removed before they are closed. Removing any source in any callback is safe.
  */
 #ifndef DENET_LOOP_H
 #define DENET_LOOP_H
@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define dn_container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define dn_container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 struct dn_source {
 	int fd;

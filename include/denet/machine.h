@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Facts of the machine and of our privileges on it, for the stream's header and for hints. Read once, cheaply, relative
- * to directory descriptors. What could not be determined is absent (NULL, -1 or has_ false), never guessed.
+ * Facts of the machine and of our privileges on it, for the stream's header and for hints. Read
+ * once, cheaply, relative to directory descriptors. What could not be determined is absent (NULL,
+ * -1 or has_ false), never guessed.
  */
 #ifndef DENET_MACHINE_H
 #define DENET_MACHINE_H
@@ -12,10 +13,11 @@
 
 struct dn_cgroup_facts {
 	int version; /* 1, 2; 0 unknown */
-	char path[512]; /* in the hierarchy; v1: of the memory controller, else of the first that is found */
+	char path[512]; /* in the hierarchy; v1: of the memory controller, else of the first that is
+			   found */
 	/*
-	 * The tightest limit on the way up to the root of what is visible. Not limited: has_ true, value UINT64_MAX or
-	 * quota < 0. Unknown: has_ false.
+	 * The tightest limit on the way up to the root of what is visible. Not limited: has_ true,
+	 * value UINT64_MAX or quota < 0. Unknown: has_ false.
 	 */
 	bool has_memory_max;
 	uint64_t memory_max_bytes;
@@ -65,24 +67,28 @@ uint64_t dn_machine_own_peak(int proc_fd);
 /* Gives up every capability for good, where the build has libcap-ng; false when some are kept. */
 bool dn_privileges_drop(void);
 
-/* The parsers, apart for tests and fuzzing. All take NUL-terminated text and never fail harder than "unknown". */
+/* The parsers, apart for tests and fuzzing. All take NUL-terminated text and never fail harder than
+ * "unknown". */
 void dn_machine_parse_cpuinfo(const char *text, char *model, size_t size);
 /* Counts CPUs in a list like "0-3,8"; -EINVAL. */
 int dn_machine_parse_cpu_list(const char *text);
 
 /*
- * /proc/PID/cgroup. Fills version and path: v2 when the unified line is the only one or holds the controllers, as on
- * hybrid systems v1's memory or cpu path otherwise. controller NULL: as said; else the v1 path of that controller,
- * -ENOENT when there is none.
+ * /proc/PID/cgroup. Fills version and path: v2 when the unified line is the only one or holds the
+ * controllers, as on hybrid systems v1's memory or cpu path otherwise. controller NULL: as said;
+ * else the v1 path of that controller, -ENOENT when there is none.
  */
-int dn_cgroup_parse(const char *text, const char *controller, int *ret_version, char *path, size_t size);
+int dn_cgroup_parse(
+	const char *text, const char *controller, int *ret_version, char *path, size_t size);
 /* cgroup v2 "max 100000" / "50000 100000" -> CPUs; unlimited: negative. 0 or -EINVAL. */
 int dn_cgroup_parse_cpu_max(const char *text, double *ret_ratio);
 /*
- * Where the cgroup's files are: directory descriptors for the cgroup of pid (0: self) in the given v1 controllers
- * (NULL: v2), all in one look at mountinfo, so that a container's view works; negative errno for those that are not
- * there. The mounts of a recorded machine are looked for beside its proc.
+ * Where the cgroup's files are: directory descriptors for the cgroup of pid (0: self) in the given
+ * v1 controllers (NULL: v2), all in one look at mountinfo, so that a container's view works;
+ * negative errno for those that are not there. The mounts of a recorded machine are looked for
+ * beside its proc.
  */
-void dn_cgroup_open(int proc_fd, pid_t pid, const char *const *controllers, unsigned n, int *ret_fds);
+void dn_cgroup_open(
+	int proc_fd, pid_t pid, const char *const *controllers, unsigned n, int *ret_fds);
 
 #endif

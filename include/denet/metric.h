@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Metrics: the registry's rows as data, sets of them, and what can be said of one (quality, facts). Knows nothing of
- * how a metric is measured or written.
+ * Metrics: the registry's rows as data, sets of them, and what can be said of one (quality, facts).
+ * Knows nothing of how a metric is measured or written.
  */
 #ifndef DENET_METRIC_H
 #define DENET_METRIC_H
@@ -26,21 +26,21 @@ enum dn_metric_flags { DN_FLAG_NONE = 0, DN_FLAG_PROC = 1 << 0, DN_FLAG_DERIVED 
 /* Best first: comparing two qualities with < asks which is better. */
 enum dn_quality {
 	DN_QUALITY_EXACT,
-	DN_QUALITY_SCALED,      /* multiplexed hardware counter, extrapolated */
-	DN_QUALITY_SAMPLED,     /* seen at moments only */
-	DN_QUALITY_SIMULATED,   /* a model, not this machine */
+	DN_QUALITY_SCALED, /* multiplexed hardware counter, extrapolated */
+	DN_QUALITY_SAMPLED, /* seen at moments only */
+	DN_QUALITY_SIMULATED, /* a model, not this machine */
 	DN_QUALITY_LOWER_BOUND, /* at least this much; something may have been lost */
-	DN_QUALITY_MISSING,     /* not measured; there is a reason */
+	DN_QUALITY_MISSING, /* not measured; there is a reason */
 	DN_QUALITY_N,
 };
 
 /* What asking for a thing answered. "No" and "not allowed" are different answers. */
 enum dn_fact {
-	DN_FACT_UNTRIED,     /* nobody asked for it, so it was not tried */
+	DN_FACT_UNTRIED, /* nobody asked for it, so it was not tried */
 	DN_FACT_OK,
 	DN_FACT_UNSUPPORTED, /* this kernel or machine does not have it */
-	DN_FACT_DENIED,      /* it is there, but not for us: the hint says what would unlock it */
-	DN_FACT_BROKEN,      /* an answer nobody expected */
+	DN_FACT_DENIED, /* it is there, but not for us: the hint says what would unlock it */
+	DN_FACT_BROKEN, /* an answer nobody expected */
 };
 
 struct dn_metric_info {
@@ -58,17 +58,20 @@ const struct dn_metric_info *dn_metric_info(unsigned id);
 /* Static and dynamic rows: valid ids are 0 .. dn_metric_count() - 1. */
 unsigned dn_metric_count(void);
 /*
- * Adds a row at run time; the strings are copied. Returns the id; the id of the existing row when the name is known;
- * -ENOSPC when DN_METRIC_DYNAMIC_MAX rows were added; -EINVAL for a name that is not a dotted path of [A-Za-z0-9_:=-].
+ * Adds a row at run time; the strings are copied. Returns the id; the id of the existing row when
+ * the name is known; -ENOSPC when DN_METRIC_DYNAMIC_MAX rows were added; -EINVAL for a name that is
+ * not a dotted path of [A-Za-z0-9_:=-].
  */
-int dn_metric_add(const char *name, enum dn_metric_kind kind, enum dn_metric_unit unit, const char *help, const char *sources);
+int dn_metric_add(const char *name, enum dn_metric_kind kind, enum dn_metric_unit unit,
+	const char *help, const char *sources);
 /* Forgets dynamic rows (tests). */
 void dn_metric_reset(void);
 /* -ENOENT when no metric has that name. */
 int dn_metric_by_name(const char *name);
 
 const char *dn_quality_name(enum dn_quality quality); /* "exact", ... */
-const char *dn_fact_name(enum dn_fact fact);          /* "ok", "unsupported", "denied", "broken", "untried" */
+const char *dn_fact_name(
+	enum dn_fact fact); /* "ok", "unsupported", "denied", "broken", "untried" */
 const char *dn_unit_name(enum dn_metric_unit unit);
 const char *dn_kind_name(enum dn_metric_kind kind);
 /* The key in a record that holds metrics of this scope: "tree" or "system". */

@@ -50,7 +50,8 @@ static void numbers_are_parsed_exactly(void **state)
 
 static void signed_numbers_reach_both_ends(void **state)
 {
-	const char *low = "-9223372036854775808", *high = "9223372036854775807", *over = "9223372036854775808";
+	const char *low = "-9223372036854775808", *high = "9223372036854775807",
+		   *over = "9223372036854775808";
 	int64_t value;
 
 	assert_int_equal(dn_parse_i64(&low, &value), 0);
@@ -112,21 +113,21 @@ static void hostile_bytes_do_not_reach_a_terminal(void **state)
 	static const struct {
 		const char *bytes, *safe;
 	} cases[] = {
-		{"plain", "plain"},
-		{"a\033[31mb", "a?[31mb"},
-		{"a\nb\tc\x7f", "a?b?c?"},
-		{"\xff\xfe\xc0\xaf", "????"},
-		{"\xe2\x82", "??"},                   /* cut */
-		{"\xc2\x9b", "?"},                    /* C1 */
-		{"a\xe2\x80\xae" "b", "a?b"},         /* bidi override */
-		{"\xed\xa0\x80", "???"},              /* surrogate */
+		{"plain", "plain"}, {"a\033[31mb", "a?[31mb"}, {"a\nb\tc\x7f", "a?b?c?"},
+		{"\xff\xfe\xc0\xaf", "????"}, {"\xe2\x82", "??"}, /* cut */
+		{"\xc2\x9b", "?"}, /* C1 */
+		{"a\xe2\x80\xae"
+		 "b",
+			"a?b"}, /* bidi override */
+		{"\xed\xa0\x80", "???"}, /* surrogate */
 		{"gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f"},
-		{"\xee\x80\x80", "?"},                /* private use */
+		{"\xee\x80\x80", "?"}, /* private use */
 	};
 	char out[64];
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		size_t len = dn_text_safe(cases[i].bytes, strlen(cases[i].bytes), 0, out, sizeof(out));
+		size_t len =
+			dn_text_safe(cases[i].bytes, strlen(cases[i].bytes), 0, out, sizeof(out));
 
 		assert_string_equal(out, cases[i].safe);
 		assert_int_equal(len, strlen(out));
@@ -154,7 +155,8 @@ static void every_registry_row_is_whole(void **state)
 		const struct dn_metric_info *info = dn_metric_info(id);
 
 		assert_non_null(info);
-		assert_true(strlen(info->name) > 2 && strlen(info->help) > 5 && strlen(info->sources) > 2);
+		assert_true(strlen(info->name) > 2 && strlen(info->help) > 5 &&
+			    strlen(info->sources) > 2);
 		assert_true(info->help[strlen(info->help) - 1] != '.');
 		assert_int_equal(dn_metric_by_name(info->name), id);
 		if (info->flags & DN_FLAG_PROC)
@@ -167,17 +169,22 @@ static void every_registry_row_is_whole(void **state)
 static void rows_can_be_added_up_to_a_bound(void **state)
 {
 	char name[32];
-	int first = dn_metric_add("hw.event.x:y", DN_KIND_COUNTER, DN_UNIT_COUNT, "a help", "a source");
+	int first =
+		dn_metric_add("hw.event.x:y", DN_KIND_COUNTER, DN_UNIT_COUNT, "a help", "a source");
 
 	assert_int_equal(first, DN_M_STATIC_N);
-	assert_int_equal(dn_metric_add("hw.event.x:y", DN_KIND_COUNTER, DN_UNIT_COUNT, "b", "c"), first);
+	assert_int_equal(
+		dn_metric_add("hw.event.x:y", DN_KIND_COUNTER, DN_UNIT_COUNT, "b", "c"), first);
 	assert_int_equal(dn_metric_add("hw..x", DN_KIND_COUNTER, DN_UNIT_COUNT, "b", "c"), -EINVAL);
-	assert_int_equal(dn_metric_add("hw.\"x", DN_KIND_COUNTER, DN_UNIT_COUNT, "b", "c"), -EINVAL);
+	assert_int_equal(
+		dn_metric_add("hw.\"x", DN_KIND_COUNTER, DN_UNIT_COUNT, "b", "c"), -EINVAL);
 	for (int i = 1; i < DN_METRIC_DYNAMIC_MAX; i++) {
 		snprintf(name, sizeof(name), "hw.event.n%d", i);
-		assert_int_equal(dn_metric_add(name, DN_KIND_COUNTER, DN_UNIT_COUNT, "b", "c"), first + i);
+		assert_int_equal(
+			dn_metric_add(name, DN_KIND_COUNTER, DN_UNIT_COUNT, "b", "c"), first + i);
 	}
-	assert_int_equal(dn_metric_add("hw.event.more", DN_KIND_COUNTER, DN_UNIT_COUNT, "b", "c"), -ENOSPC);
+	assert_int_equal(
+		dn_metric_add("hw.event.more", DN_KIND_COUNTER, DN_UNIT_COUNT, "b", "c"), -ENOSPC);
 	dn_metric_reset();
 	assert_int_equal(dn_metric_count(), DN_M_STATIC_N);
 }

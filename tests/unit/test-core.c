@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The core's pure parts: plan, derivation, process table, sampling interval. Backends are invented. */
+/* The core's pure parts: plan, derivation, process table, sampling interval. Backends are invented.
+ */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -80,7 +81,8 @@ static void what_is_not_wanted_is_not_assigned(void **state)
 static void not_allowed_explains_more_than_not_there(void **state)
 {
 	dn_probe_refuse(&plan.backend[0].probe, DN_M_hw_cycles, DN_FACT_DENIED, "EACCES", "setcap");
-	dn_probe_refuse(&plan.backend[1].probe, DN_M_hw_cycles, DN_FACT_UNSUPPORTED, "no PMU", NULL);
+	dn_probe_refuse(
+		&plan.backend[1].probe, DN_M_hw_cycles, DN_FACT_UNSUPPORTED, "no PMU", NULL);
 	dn_plan_make(&plan, &wanted);
 	assert_int_equal(plan.metric[DN_M_hw_cycles].quality, DN_QUALITY_MISSING);
 	assert_string_equal(plan.metric[DN_M_hw_cycles].reason, "EACCES");
@@ -121,7 +123,8 @@ static void a_ratio_is_as_good_as_its_worse_half(void **state)
 {
 	offer(1, DN_M_hw_cycles, DN_QUALITY_EXACT, "pmu");
 	offer(1, DN_M_hw_instructions, DN_QUALITY_SCALED, "pmu");
-	dn_probe_refuse(&plan.backend[1].probe, DN_M_hw_branches, DN_FACT_UNSUPPORTED, "no PMU", "bare metal");
+	dn_probe_refuse(&plan.backend[1].probe, DN_M_hw_branches, DN_FACT_UNSUPPORTED, "no PMU",
+		"bare metal");
 	offer(1, DN_M_hw_branch_misses, DN_QUALITY_EXACT, "pmu");
 	dn_plan_make(&plan, &wanted);
 	assert_int_equal(plan.metric[DN_M_hw_ipc].quality, DN_QUALITY_SCALED);
@@ -319,10 +322,12 @@ int main(void)
 		cmocka_unit_test_setup(equal_offers_go_to_the_higher_tier, invented_machine),
 		cmocka_unit_test_setup(what_is_not_wanted_is_not_assigned, invented_machine),
 		cmocka_unit_test_setup(not_allowed_explains_more_than_not_there, invented_machine),
-		cmocka_unit_test_setup(an_offer_that_needs_every_process_falls_with_a_lossy_table, invented_machine),
+		cmocka_unit_test_setup(an_offer_that_needs_every_process_falls_with_a_lossy_table,
+			invented_machine),
 		cmocka_unit_test_setup(a_dead_backend_hands_over, invented_machine),
 		cmocka_unit_test_setup(a_ratio_is_as_good_as_its_worse_half, invented_machine),
-		cmocka_unit_test_setup(a_forced_tier_that_supplies_nothing_is_an_error, invented_machine),
+		cmocka_unit_test_setup(
+			a_forced_tier_that_supplies_nothing_is_an_error, invented_machine),
 		cmocka_unit_test(rates_come_from_what_changed),
 		cmocka_unit_test(a_tree_knows_its_own_only),
 		cmocka_unit_test(a_reused_pid_is_another_process),

@@ -63,7 +63,8 @@ static void test_header_known(void **state)
 		.has_pids_max = true,
 		.pids_max = 97};
 	run.n_backends = 3;
-	run.backend[0] = (struct dn_backend_state){.name = "procfs", .fact = DN_FACT_OK, .active = true};
+	run.backend[0] =
+		(struct dn_backend_state){.name = "procfs", .fact = DN_FACT_OK, .active = true};
 	run.backend[1] = (struct dn_backend_state){.name = "perf", .fact = DN_FACT_OK};
 	run.backend[2] = (struct dn_backend_state){
 		.name = "ebpf", .fact = DN_FACT_DENIED, .reason = "EPERM", .hint = "setcap"};

@@ -6,8 +6,8 @@
 #include <denet/frame.h>
 
 /*
- * Fills the derived metrics of frame from what changed since before; before NULL: since measuring began. A metric whose
- * inputs have no value, or whose divisor did not move, gets none.
+ * Fills the derived metrics of frame from what changed since before; before NULL: since measuring
+ * began. A metric whose inputs have no value, or whose divisor did not move, gets none.
  */
 void dn_derive(struct dn_frame *frame, const struct dn_frame *before, uint64_t interval_ns);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where a stream goes: a file, a descriptor or stdout. One write() per record, so that a killed denet leaves at most one torn
- * last line. A failing output (disk full, reader gone) never disturbs the command: it is told once, counted and,
- * for ENOSPC and EDQUOT, tried again.
+ * Where a stream goes: a file, a descriptor or stdout. One write() per record, so that a killed
+ * denet leaves at most one torn last line. A failing output (disk full, reader gone) never disturbs
+ * the command: it is told once, counted and, for ENOSPC and EDQUOT, tried again.
  */
 #ifndef DENET_OUTPUT_H
 #define DENET_OUTPUT_H
@@ -17,15 +17,16 @@ struct dn_output {
 	int fd;
 	bool owned; /* close fd at the end */
 	char *name; /* for messages */
-	bool torn;  /* the last write was cut: the next begins by ending or cutting that line */
-	bool gone;  /* EPIPE, EBADF: no more is tried */
+	bool torn; /* the last write was cut: the next begins by ending or cutting that line */
+	bool gone; /* EPIPE, EBADF: no more is tried */
 	bool told;
 	uint64_t failed; /* records that did not get out whole */
 };
 
 /*
- * spec: a path, "-" (stdout) or "fd:N". A regular file is truncated and opened O_APPEND, mode 0600 & ~umask...
- * O_NOFOLLOW is not used: the user named the path. 0 or negative errno with *ret_why filled.
+ * spec: a path, "-" (stdout) or "fd:N". A regular file is truncated and opened O_APPEND, mode 0600
+ * & ~umask... O_NOFOLLOW is not used: the user named the path. 0 or negative errno with *ret_why
+ * filled.
  */
 int dn_output_open(const char *spec, struct dn_output *ret, struct dn_why *ret_why);
 /* Borrowed descriptor. */

@@ -234,7 +234,8 @@ static const char summary[] =
 	"          'type': 'object',\n"
 	"          'required': ['cpu_ns', 'max_rss_bytes', 'bpf_ns'],\n"
 	"          'properties': {'cpu_ns': {'$ref': '#/$defs/u64'}, "
-	"'max_rss_bytes': {'$ref': '#/$defs/value_integer'}, 'bpf_ns': {'$ref': '#/$defs/value_integer'}}\n"
+	"'max_rss_bytes': {'$ref': '#/$defs/value_integer'}, 'bpf_ns': {'$ref': "
+	"'#/$defs/value_integer'}}\n"
 	"        }\n"
 	"      }\n"
 	"    },\n";

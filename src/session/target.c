@@ -37,7 +37,8 @@ static int read_task(int proc_fd, pid_t pid, struct task *ret)
 		return (int)n;
 	open_paren = strchr(text, '(');
 	close_paren = strrchr(text, ')');
-	if (!open_paren || !close_paren || close_paren < open_paren || close_paren[1] != ' ' || !close_paren[2])
+	if (!open_paren || !close_paren || close_paren < open_paren || close_paren[1] != ' ' ||
+		!close_paren[2])
 		return -EINVAL;
 	len = (size_t)(close_paren - open_paren - 1);
 	if (len >= sizeof(ret->comm))
@@ -93,7 +94,9 @@ static int check_pid(int proc_fd, pid_t pid, struct dn_why *why)
 	int r = read_task(proc_fd, pid, &task);
 
 	if (r == -ENOENT || r == -ESRCH) {
-		dn_why_set(why, "no process %d (it is gone, or hidden by the hidepid option of /proc)", (int)pid);
+		dn_why_set(why,
+			"no process %d (it is gone, or hidden by the hidepid option of /proc)",
+			(int)pid);
 		return -ESRCH;
 	}
 	if (r < 0) {
@@ -105,17 +108,20 @@ static int check_pid(int proc_fd, pid_t pid, struct dn_why *why)
 		return -EINVAL;
 	}
 	if (task.flags & KERNEL_THREAD) {
-		dn_why_set(why, "process %d (%s) is a kernel thread, which can't be measured", (int)pid, task.comm);
+		dn_why_set(why, "process %d (%s) is a kernel thread, which can't be measured",
+			(int)pid, task.comm);
 		return -EINVAL;
 	}
 	group = thread_group_of(proc_fd, pid);
 	if (group > 0 && group != pid) {
-		dn_why_set(why, "%d is a thread of process %d; attach to %d", (int)pid, (int)group, (int)group);
+		dn_why_set(why, "%d is a thread of process %d; attach to %d", (int)pid, (int)group,
+			(int)group);
 		return -EINVAL;
 	}
 	if (task.state == 'Z' || task.state == 'X') {
-		dn_why_set(why, "process %d (%s) has ended already; its parent did not collect it yet", (int)pid,
-			task.comm);
+		dn_why_set(why,
+			"process %d (%s) has ended already; its parent did not collect it yet",
+			(int)pid, task.comm);
 		return -ESRCH;
 	}
 	return 0;
@@ -174,18 +180,22 @@ static int scan_proc(int proc_fd, const char *name, const regex_t *regex, struct
 		struct task task;
 		uint64_t pid;
 
-		if (dn_parse_u64_whole(entry->d_name, &pid) < 0 || pid > INT32_MAX || is_denet(proc_fd, (pid_t)pid))
+		if (dn_parse_u64_whole(entry->d_name, &pid) < 0 || pid > INT32_MAX ||
+			is_denet(proc_fd, (pid_t)pid))
 			continue;
-		if (read_task(proc_fd, (pid_t)pid, &task) < 0 || task.flags & KERNEL_THREAD || task.state == 'Z')
+		if (read_task(proc_fd, (pid_t)pid, &task) < 0 || task.flags & KERNEL_THREAD ||
+			task.state == 'Z')
 			continue;
-		if (name ? strcmp(task.comm, name) == 0 : cmdline_matches(proc_fd, (pid_t)pid, regex))
+		if (name ? strcmp(task.comm, name) == 0
+			 : cmdline_matches(proc_fd, (pid_t)pid, regex))
 			r = add(found, (pid_t)pid);
 	}
 	closedir(dir);
 	return r;
 }
 
-/* A path below the cgroup mount, as /proc/PID/cgroup prints it, or a full path. Members of child cgroups count too. */
+/* A path below the cgroup mount, as /proc/PID/cgroup prints it, or a full path. Members of child
+ * cgroups count too. */
 static int scan_cgroup(int proc_fd, int dir_fd, unsigned depth, struct found *found)
 {
 	static char text[1 << 16];
@@ -205,8 +215,8 @@ static int scan_cgroup(int proc_fd, int dir_fd, unsigned depth, struct found *fo
 		if (*p == '\n')
 			p++;
 		if (pid > 0 && pid <= INT32_MAX && !is_denet(proc_fd, (pid_t)pid) &&
-			read_task(proc_fd, (pid_t)pid, &task) == 0 && !(task.flags & KERNEL_THREAD) &&
-			task.state != 'Z')
+			read_task(proc_fd, (pid_t)pid, &task) == 0 &&
+			!(task.flags & KERNEL_THREAD) && task.state != 'Z')
 			r = add(found, (pid_t)pid);
 	}
 	fd = dn_open_at(dir_fd, ".", O_RDONLY | O_DIRECTORY);
@@ -229,7 +239,8 @@ static int scan_cgroup(int proc_fd, int dir_fd, unsigned depth, struct found *fo
 	return r;
 }
 
-static int find_cgroup(int proc_fd, const char *sys_root, const char *path, struct found *found, struct dn_why *why)
+static int find_cgroup(int proc_fd, const char *sys_root, const char *path, struct found *found,
+	struct dn_why *why)
 {
 	static const char *const mounts[] = {
 		"", "/fs/cgroup", "/fs/cgroup/unified", "/fs/cgroup/memory", "/fs/cgroup/systemd"};
@@ -239,7 +250,8 @@ static int find_cgroup(int proc_fd, const char *sys_root, const char *path, stru
 	for (unsigned i = 0; i < sizeof(mounts) / sizeof(mounts[0]) && r < 0; i++) {
 		int fd;
 
-		snprintf(full, sizeof(full), "%s%s%s%s", i ? sys_root : "", mounts[i], i && path[0] != '/' ? "/" : "", path);
+		snprintf(full, sizeof(full), "%s%s%s%s", i ? sys_root : "", mounts[i],
+			i && path[0] != '/' ? "/" : "", path);
 		fd = dn_open_at(AT_FDCWD, full, O_RDONLY | O_DIRECTORY);
 		if (fd < 0)
 			continue;
@@ -247,7 +259,10 @@ static int find_cgroup(int proc_fd, const char *sys_root, const char *path, stru
 		close(fd);
 	}
 	if (r == -ENOENT)
-		dn_why_set(why, "no cgroup '%s'; give its folder, or its path as /proc/PID/cgroup prints it", path);
+		dn_why_set(why,
+			"no cgroup '%s'; give its folder, or its path as /proc/PID/cgroup prints "
+			"it",
+			path);
 	else if (r < 0)
 		dn_why_set(why, "cannot list cgroup '%s': %s", path, strerror(-r));
 	return r;
@@ -284,7 +299,8 @@ static void sort_unique(struct found *found)
 	found->n = n;
 }
 
-static int find(int proc_fd, const struct dn_options *options, struct found *found, struct dn_why *why)
+static int find(
+	int proc_fd, const struct dn_options *options, struct found *found, struct dn_why *why)
 {
 	regex_t regex;
 	int r = 0;
@@ -308,8 +324,8 @@ static int find(int proc_fd, const struct dn_options *options, struct found *fou
 	return r;
 }
 
-int dn_target_resolve(int proc_fd, const struct dn_options *options, pid_t **ret_pids, unsigned *ret_n,
-	struct dn_why *why)
+int dn_target_resolve(int proc_fd, const struct dn_options *options, pid_t **ret_pids,
+	unsigned *ret_n, struct dn_why *why)
 {
 	struct found found = {0};
 	int r = find(proc_fd, options, &found, why);
@@ -317,12 +333,15 @@ int dn_target_resolve(int proc_fd, const struct dn_options *options, pid_t **ret
 	if (r == 0 && found.n == 0) {
 		r = -ESRCH;
 		if (options->name)
-			dn_why_set(why, "no process is named '%s' (names are at most 15 bytes, as in /proc/PID/comm)",
+			dn_why_set(why,
+				"no process is named '%s' (names are at most 15 bytes, as in "
+				"/proc/PID/comm)",
 				options->name);
 		else if (options->cmdline)
 			dn_why_set(why, "no command line matches '%s'", options->cmdline);
 		else
-			dn_why_set(why, "cgroup '%s' holds no process", options->cgroup ? options->cgroup : "");
+			dn_why_set(why, "cgroup '%s' holds no process",
+				options->cgroup ? options->cgroup : "");
 	}
 	if (r == -ENOBUFS)
 		dn_why_set(why, "more than %d processes match; name fewer", DN_TARGETS_MAX);

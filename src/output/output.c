@@ -87,7 +87,8 @@ static int open_path(const char *path, struct dn_output *ret, struct dn_why *why
 	 * reader that was started beside us gets a second to come. */
 	for (unsigned tries = 0;; tries++) {
 		fd = open(path,
-			O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+			O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+			0600);
 		if (fd >= 0 || errno != ENXIO || tries == FIFO_TRIES)
 			break;
 		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);

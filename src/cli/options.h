@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The command line. One table (options.def) makes the parser, the help texts, the man pages' option lists and the
- * shell completions.
+ * The command line. One table (options.def) makes the parser, the help texts, the man pages' option
+ * lists and the shell completions.
  */
 #ifndef DENET_OPTIONS_H
 #define DENET_OPTIONS_H
@@ -35,12 +35,14 @@ struct dn_options {
 	bool json;
 	const char *out;
 	enum dn_format format;
-	uint64_t interval_ns;     /* default 100 ms */
-	uint64_t max_interval_ns; /* default 1000 ms; equals interval_ns when only --interval was given */
-	uint64_t duration_ns;     /* 0: none */
-	const char *backend;      /* "auto", "procfs", "perf", "ebpf", "fake" */
+	uint64_t interval_ns; /* default 100 ms */
+	uint64_t max_interval_ns; /* default 1000 ms; equals interval_ns when only --interval was
+				     given */
+	uint64_t duration_ns; /* 0: none */
+	const char *backend; /* "auto", "procfs", "perf", "ebpf", "fake" */
 	const char *events;
-	const char *metrics;      /* --metrics LIST: names or prefixes ("cpu", "memory.rss_bytes"); NULL: all */
+	const char *metrics; /* --metrics LIST: names or prefixes ("cpu", "memory.rss_bytes"); NULL:
+				all */
 	bool per_process;
 	bool process_events;
 	bool no_children;
@@ -51,7 +53,7 @@ struct dn_options {
 	bool debug;
 	enum dn_color color;
 	const char *proc_root; /* --proc DIR, default "/proc" */
-	const char *sys_root;  /* --sys DIR, default "/sys" */
+	const char *sys_root; /* --sys DIR, default "/sys" */
 	const char *fake_script; /* --fake FILE */
 
 	/* run */
@@ -74,8 +76,8 @@ struct dn_options {
 };
 
 /*
- * Parses argv. 0; -EINVAL with one line in why (the caller prints it and exits with 125 for run, 2 otherwise). On -EINVAL
- * command tells as far as it was understood. Strings point into argv.
+ * Parses argv. 0; -EINVAL with one line in why (the caller prints it and exits with 125 for run, 2
+ * otherwise). On -EINVAL command tells as far as it was understood. Strings point into argv.
  */
 int dn_options_parse(int argc, char **argv, struct dn_options *ret, struct dn_why *why);
 void dn_options_finish(struct dn_options *options);

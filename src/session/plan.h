@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which backend supplies which metric, how good that is, why the others can't be had and what would unlock them.
- * dn_plan_probe() asks the backends; dn_plan_make() decides and is pure: tests feed it invented machines.
+ * Which backend supplies which metric, how good that is, why the others can't be had and what would
+ * unlock them. dn_plan_probe() asks the backends; dn_plan_make() decides and is pure: tests feed it
+ * invented machines.
  */
 #ifndef DENET_PLAN_H
 #define DENET_PLAN_H
@@ -14,9 +15,9 @@ struct dn_plan_backend {
 	const struct dn_backend_ops *ops;
 	struct dn_backend *instance; /* owned until the session takes it; NULL when probe failed */
 	struct dn_probe probe;
-	bool dead;                   /* failed to open, or died: takes no part in the plan */
+	bool dead; /* failed to open, or died: takes no part in the plan */
 	struct dn_metric_set assigned;
-	bool active;                 /* assigned is not empty */
+	bool active; /* assigned is not empty */
 };
 
 struct dn_plan {
@@ -30,10 +31,11 @@ struct dn_plan {
 };
 
 /*
- * Probes every backend of the chosen tier ("auto": all but fake). -EINVAL for a tier that this build lacks, with why.
- * A backend's own refusal is no error here. The plan is zeroed before.
+ * Probes every backend of the chosen tier ("auto": all but fake). -EINVAL for a tier that this
+ * build lacks, with why. A backend's own refusal is no error here. The plan is zeroed before.
  */
-int dn_plan_probe(const char *tier, const struct dn_env *env, struct dn_plan *plan, struct dn_why *why);
+int dn_plan_probe(
+	const char *tier, const struct dn_env *env, struct dn_plan *plan, struct dn_why *why);
 /* Adds what the derived metrics of the set are made of. */
 void dn_plan_add_inputs(struct dn_metric_set *set);
 /* The derived metric number i that is made of metric, or -1 when there are no more. */

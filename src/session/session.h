@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One measurement, from options to summary. session.c wires it up, session-events.c answers to what happens
- * (processes, signals, the end), session-report.c makes frames and the summary. The only files that know backends,
- * sinks and the loop together.
+ * One measurement, from options to summary. session.c wires it up, session-events.c answers to what
+ * happens (processes, signals, the end), session-report.c makes frames and the summary. The only
+ * files that know backends, sinks and the loop together.
  */
 #ifndef DENET_SESSION_H
 #define DENET_SESSION_H
@@ -57,7 +57,8 @@ struct dn_session {
 	unsigned n_sinks;
 	bool header_wanted; /* some sink prints the machine's facts */
 	bool header_done;
-	struct dn_metric_set shown; /* what the user asked for; env.wanted adds what that is made of */
+	struct dn_metric_set
+		shown; /* what the user asked for; env.wanted adds what that is made of */
 	struct dn_run run;
 	struct dn_machine machine;
 	char cwd[4096];
@@ -69,19 +70,23 @@ struct dn_session {
 	int exec_error; /* errno of an exec that failed */
 	int root_status;
 	uint64_t root_exit_ns; /* CLOCK_MONOTONIC */
-	uint64_t reaped_cpu_ns, gate_cpu_ns; /* rusage of all that was reaped; what the child used before the gate */
+	uint64_t reaped_cpu_ns, gate_cpu_ns; /* rusage of all that was reaped; what the child used
+						before the gate */
 	uint64_t lost_events;
 	struct dn_frame frame, before;
 	uint64_t seq;
 };
 
 /*
- * In this order, on a zeroed session; each returns 0 or negative errno with why. dn_session_finish() copes with any prefix of it.
- * dn_session_start opens the gate (run) or begins counting (attach); dn_session_loop returns when measuring is over.
+ * In this order, on a zeroed session; each returns 0 or negative errno with why.
+ * dn_session_finish() copes with any prefix of it. dn_session_start opens the gate (run) or begins
+ * counting (attach); dn_session_loop returns when measuring is over.
  */
-int dn_session_init(struct dn_session *session, const struct dn_options *options, bool attach, struct dn_why *why);
+int dn_session_init(struct dn_session *session, const struct dn_options *options, bool attach,
+	struct dn_why *why);
 int dn_session_open_outputs(struct dn_session *session, struct dn_why *why);
-int dn_session_plan(struct dn_session *session, const pid_t *targets, unsigned n_targets, struct dn_why *why);
+int dn_session_plan(
+	struct dn_session *session, const pid_t *targets, unsigned n_targets, struct dn_why *why);
 int dn_session_open_backends(struct dn_session *session, struct dn_why *why);
 int dn_session_start(struct dn_session *session, struct dn_why *why);
 int dn_session_loop(struct dn_session *session);
@@ -95,11 +100,12 @@ int dn_session_watch_targets(struct dn_session *session);
 /* Ends measuring once: final frame, summary, quit. */
 void dn_session_end(struct dn_session *session, const char *ended_by);
 void dn_session_drain(struct dn_session *session);
-void dn_session_event(struct dn_session *session, enum dn_event_type type, const struct dn_process *process,
-	uint64_t t_ns, const char *text);
-void dn_session_degrade(struct dn_session *session, unsigned metric, enum dn_quality quality, const char *reason);
-void dn_session_settle(struct dn_session *session, unsigned metric, enum dn_quality quality, const char *source,
-	const char *reason, const char *hint);
+void dn_session_event(struct dn_session *session, enum dn_event_type type,
+	const struct dn_process *process, uint64_t t_ns, const char *text);
+void dn_session_degrade(
+	struct dn_session *session, unsigned metric, enum dn_quality quality, const char *reason);
+void dn_session_settle(struct dn_session *session, unsigned metric, enum dn_quality quality,
+	const char *source, const char *reason, const char *hint);
 void dn_session_started(struct dn_session *session);
 void dn_session_replay_births(struct dn_session *session, unsigned backend);
 

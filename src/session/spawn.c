@@ -9,11 +9,11 @@
 #include "spawn.h"
 
 /*
- * The gate is a socket, and recv() opens it: read() would show up in the command's /proc/PID/io as a call and a byte
- * that it never made.
+ * The gate is a socket, and recv() opens it: read() would show up in the command's /proc/PID/io as
+ * a call and a byte that it never made.
  */
-static void __attribute__((noreturn)) child_main(int gate, char **argv, const struct dn_inheritance *inheritance,
-	bool stdout_to_stderr)
+static void __attribute__((noreturn))
+child_main(int gate, char **argv, const struct dn_inheritance *inheritance, bool stdout_to_stderr)
 {
 	char go = 0;
 	int error;
@@ -21,7 +21,8 @@ static void __attribute__((noreturn)) child_main(int gate, char **argv, const st
 	/* Here I am: from now on this process does nothing until it may go. */
 	if (send(gate, &go, 1, MSG_NOSIGNAL) != 1 || recv(gate, &go, 1, 0) != 1)
 		_exit(DN_EXIT_FAILED); /* denet died or gave up */
-	/* The standard descriptors that were closed when denet started close again by O_CLOEXEC (stdio-guard.c). */
+	/* The standard descriptors that were closed when denet started close again by O_CLOEXEC
+	 * (stdio-guard.c). */
 	if (stdout_to_stderr)
 		dup2(STDERR_FILENO, STDOUT_FILENO);
 	sigaction(SIGPIPE, &inheritance->sigpipe, NULL);
@@ -34,8 +35,8 @@ static void __attribute__((noreturn)) child_main(int gate, char **argv, const st
 	_exit(error == ENOENT ? DN_EXIT_NOT_FOUND : DN_EXIT_NOT_EXECUTABLE);
 }
 
-int dn_spawn(char **argv, const struct dn_inheritance *inheritance, bool stdout_to_stderr, struct dn_child *ret,
-	struct dn_why *why)
+int dn_spawn(char **argv, const struct dn_inheritance *inheritance, bool stdout_to_stderr,
+	struct dn_child *ret, struct dn_why *why)
 {
 	int ends[2], r;
 	pid_t pid;
@@ -50,7 +51,8 @@ int dn_spawn(char **argv, const struct dn_inheritance *inheritance, bool stdout_
 		r = -errno;
 		dn_why_set(why, "cannot fork for the command: %s", strerror(-r));
 		if (r == -EAGAIN)
-			dn_why_hint(why, "the limit of processes is reached (ulimit -u, or pids.max of the cgroup)");
+			dn_why_hint(why, "the limit of processes is reached (ulimit -u, or "
+					 "pids.max of the cgroup)");
 		close(ends[0]);
 		close(ends[1]);
 		return r;

@@ -152,7 +152,8 @@ static struct node *insert(struct dn_tree *tree, pid_t pid, pid_t ppid, uint64_t
 
 static void erase(struct dn_tree *tree, struct dn_process *process)
 {
-	struct dn_process **at = (struct dn_process **)&tree->buckets[bucket_of(tree, process->pid)];
+	struct dn_process **at =
+		(struct dn_process **)&tree->buckets[bucket_of(tree, process->pid)];
 
 	while (*at != process)
 		at = &(*at)->hash_next;
@@ -188,7 +189,8 @@ struct dn_process *dn_tree_add_target(struct dn_tree *tree, pid_t pid, bool reap
 	return &node->process;
 }
 
-struct dn_process *dn_tree_fork(struct dn_tree *tree, pid_t pid, pid_t ppid, uint64_t t_ns, bool force)
+struct dn_process *dn_tree_fork(
+	struct dn_tree *tree, pid_t pid, pid_t ppid, uint64_t t_ns, bool force)
 {
 	struct dn_process *known = dn_tree_find(tree, pid);
 	const struct dn_process *parent = dn_tree_find(tree, ppid);
@@ -304,8 +306,9 @@ void dn_tree_derive(struct dn_tree *tree, uint64_t now_ns)
 		if (cpu->type != DN_VALUE_U64)
 			continue;
 		p->value[usage_slot].type = DN_VALUE_F64;
-		p->value[usage_slot].f64 = dn_derive_percent(
-			dn_sub_sat(cpu->u64, node->derived_cpu_ns), dn_sub_sat(now_ns, node->derived_t_ns));
+		p->value[usage_slot].f64 =
+			dn_derive_percent(dn_sub_sat(cpu->u64, node->derived_cpu_ns),
+				dn_sub_sat(now_ns, node->derived_t_ns));
 		node->derived_cpu_ns = cpu->u64;
 		node->derived_t_ns = now_ns;
 	}

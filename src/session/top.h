@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bounded memory of dead processes: totals per command name, and the most expensive single ones. A fork bomb costs
- * no more than these tables.
+ * Bounded memory of dead processes: totals per command name, and the most expensive single ones. A
+ * fork bomb costs no more than these tables.
  */
 #ifndef DENET_TOP_H
 #define DENET_TOP_H
@@ -15,7 +15,8 @@ struct dn_top {
 	struct dn_process process[DN_TOP_PROCESSES]; /* copies, by CPU, most expensive first */
 	const struct dn_process *order[DN_TOP_PROCESSES];
 	unsigned n_processes;
-	struct dn_command_total *command; /* open addressing by name, 2 * DN_TOP_COMMANDS slots; NULL until needed */
+	struct dn_command_total *
+		command; /* open addressing by name, 2 * DN_TOP_COMMANDS slots; NULL until needed */
 	unsigned n_commands;
 	uint64_t other; /* processes whose name found no room */
 	bool sorted;

@@ -44,11 +44,12 @@ static int arm(struct dn_sampler *sampler)
 	return timerfd_settime(sampler->source.fd, TFD_TIMER_ABSTIME, &when, NULL) < 0 ? -errno : 0;
 }
 
-/* The next tick is on the grid of the interval; those that have passed already are missed, not caught up. */
+/* The next tick is on the grid of the interval; those that have passed already are missed, not
+ * caught up. */
 static void plan_next(struct dn_sampler *sampler, uint64_t now_ns)
 {
-	sampler->planned_ns =
-		dn_sampler_interval(sampler->base_ns, sampler->max_ns, dn_sub_sat(now_ns, sampler->t0_ns));
+	sampler->planned_ns = dn_sampler_interval(
+		sampler->base_ns, sampler->max_ns, dn_sub_sat(now_ns, sampler->t0_ns));
 	sampler->due_ns += sampler->planned_ns;
 	if (sampler->due_ns <= now_ns) {
 		uint64_t skipped = (now_ns - sampler->due_ns) / sampler->planned_ns + 1;
@@ -90,7 +91,8 @@ uint64_t dn_sampler_mark(struct dn_sampler *sampler, uint64_t now_ns, bool *ret_
 {
 	uint64_t interval = dn_sub_sat(now_ns, sampler->last_ns), slept = slept_ns();
 
-	*ret_gap = interval > 2 * sampler->planned_ns + GAP_SLACK_NS || slept > sampler->sleep_ns + GAP_SLACK_NS;
+	*ret_gap = interval > 2 * sampler->planned_ns + GAP_SLACK_NS ||
+		   slept > sampler->sleep_ns + GAP_SLACK_NS;
 	sampler->last_ns = now_ns;
 	sampler->sleep_ns = slept;
 	return interval ? interval : 1;

@@ -40,7 +40,8 @@ static bool tier_exists(const char *tier)
 	return false;
 }
 
-int dn_plan_probe(const char *tier, const struct dn_env *env, struct dn_plan *plan, struct dn_why *why)
+int dn_plan_probe(
+	const char *tier, const struct dn_env *env, struct dn_plan *plan, struct dn_why *why)
 {
 	if (!tier_exists(tier)) {
 		dn_why_set(why, "this denet was built without the '%s' tier", tier);
@@ -106,10 +107,14 @@ static struct candidate best_offer(const struct dn_plan *plan, unsigned metric, 
 }
 
 /* Of several refusals the one that says most: not allowed, then broken, then not there. */
-static void explain_missing(const struct dn_plan *plan, unsigned metric, struct dn_metric_state *state)
+static void explain_missing(
+	const struct dn_plan *plan, unsigned metric, struct dn_metric_state *state)
 {
-	static const int weight[] = {
-		[DN_FACT_OK] = 0, [DN_FACT_UNTRIED] = 0, [DN_FACT_UNSUPPORTED] = 1, [DN_FACT_BROKEN] = 2, [DN_FACT_DENIED] = 3};
+	static const int weight[] = {[DN_FACT_OK] = 0,
+		[DN_FACT_UNTRIED] = 0,
+		[DN_FACT_UNSUPPORTED] = 1,
+		[DN_FACT_BROKEN] = 2,
+		[DN_FACT_DENIED] = 3};
 	int best = 0;
 
 	state->reason = "no backend of this run supplies it";
@@ -119,7 +124,8 @@ static void explain_missing(const struct dn_plan *plan, unsigned metric, struct 
 
 		if (backend->dead && offer->fact == DN_FACT_OK && best < 2) {
 			best = 2;
-			state->reason = backend->probe.reason ? backend->probe.reason : "its backend could not start";
+			state->reason = backend->probe.reason ? backend->probe.reason
+							      : "its backend could not start";
 			state->hint = backend->probe.hint;
 		} else if (weight[offer->fact] > best && offer->reason) {
 			best = weight[offer->fact];
@@ -152,7 +158,8 @@ void dn_plan_add_inputs(struct dn_metric_set *set)
 int dn_plan_made_of(unsigned metric, unsigned i)
 {
 	for (unsigned d = 0; d < sizeof(derivations) / sizeof(derivations[0]); d++) {
-		if ((derivations[d].from[0] == metric || derivations[d].from[1] == metric) && i-- == 0)
+		if ((derivations[d].from[0] == metric || derivations[d].from[1] == metric) &&
+			i-- == 0)
 			return (int)derivations[d].derived;
 	}
 	return -1;

@@ -23,13 +23,14 @@ static struct dn_session *session_of(struct dn_core *core)
 	return dn_container_of(core, struct dn_session, core);
 }
 
-static void core_degrade(struct dn_core *core, unsigned metric, enum dn_quality quality, const char *reason)
+static void core_degrade(
+	struct dn_core *core, unsigned metric, enum dn_quality quality, const char *reason)
 {
 	dn_session_degrade(session_of(core), metric, quality, reason);
 }
 
-static void core_settle(struct dn_core *core, unsigned metric, enum dn_quality quality, const char *source,
-	const char *reason, const char *hint)
+static void core_settle(struct dn_core *core, unsigned metric, enum dn_quality quality,
+	const char *source, const char *reason, const char *hint)
 {
 	dn_session_settle(session_of(core), metric, quality, source, reason, hint);
 }
@@ -64,11 +65,12 @@ static bool is_own_proc(int proc_fd)
 	const char *p = text;
 	uint64_t pid;
 
-	return readlinkat(proc_fd, "self", text, sizeof(text) - 1) > 0 && dn_parse_u64(&p, &pid) == 0 &&
-	       pid == (uint64_t)getpid();
+	return readlinkat(proc_fd, "self", text, sizeof(text) - 1) > 0 &&
+	       dn_parse_u64(&p, &pid) == 0 && pid == (uint64_t)getpid();
 }
 
-/* A run without a /proc that speaks of us still has what wait tells, and backends say what they miss. */
+/* A run without a /proc that speaks of us still has what wait tells, and backends say what they
+ * miss. */
 static int open_proc(struct dn_session *session, struct dn_why *why)
 {
 	int *fd = &session->env.proc_fd, r = open_directory(session->options->proc_root, fd, why);
@@ -87,7 +89,8 @@ static int open_proc(struct dn_session *session, struct dn_why *why)
 	return open_directory("/", fd, why);
 }
 
-int dn_session_init(struct dn_session *session, const struct dn_options *options, bool attach, struct dn_why *why)
+int dn_session_init(struct dn_session *session, const struct dn_options *options, bool attach,
+	struct dn_why *why)
 {
 	struct dn_why ignored;
 	int r;
@@ -123,8 +126,12 @@ int dn_session_init(struct dn_session *session, const struct dn_options *options
 		return r;
 	/* Without /sys less is known of the machine; nothing else fails. */
 	(void)open_directory(options->sys_root, &session->env.sys_fd, &ignored);
-	session->core = (struct dn_core){
-		.loop = session->loop, .tree = session->tree, .degrade = core_degrade, .settle = core_settle, .lost = core_lost, .drain = core_drain};
+	session->core = (struct dn_core){.loop = session->loop,
+		.tree = session->tree,
+		.degrade = core_degrade,
+		.settle = core_settle,
+		.lost = core_lost,
+		.drain = core_drain};
 	return 0;
 }
 
@@ -183,11 +190,15 @@ int dn_session_open_outputs(struct dn_session *session, struct dn_why *why)
 	}
 	dn_output_from_fd(STDERR_FILENO, "stderr", &session->terminal);
 	if (r == 0 && options->live && isatty(STDERR_FILENO)) {
-		r = dn_sink_live_new(&session->terminal, dn_terminal_color(STDERR_FILENO, options->color), dn_terminal_columns(STDERR_FILENO), &sink);
+		r = dn_sink_live_new(&session->terminal,
+			dn_terminal_color(STDERR_FILENO, options->color),
+			dn_terminal_columns(STDERR_FILENO), &sink);
 		r = add_sink(session, r, sink);
 	}
 	if (r == 0 && !stream && !options->quiet) {
-		r = dn_sink_summary_new(&session->terminal, dn_terminal_color(STDERR_FILENO, options->color), dn_terminal_columns(STDERR_FILENO), &sink);
+		r = dn_sink_summary_new(&session->terminal,
+			dn_terminal_color(STDERR_FILENO, options->color),
+			dn_terminal_columns(STDERR_FILENO), &sink);
 		r = add_sink(session, r, sink);
 	}
 	if (r < 0)
@@ -227,7 +238,8 @@ static int wanted_metrics(struct dn_session *session, struct dn_metric_set *ret,
 	return 0;
 }
 
-int dn_session_plan(struct dn_session *session, const pid_t *targets, unsigned n_targets, struct dn_why *why)
+int dn_session_plan(
+	struct dn_session *session, const pid_t *targets, unsigned n_targets, struct dn_why *why)
 {
 	const struct dn_options *options = session->options;
 	struct dn_env *env = &session->env;
@@ -258,7 +270,8 @@ int dn_session_plan(struct dn_session *session, const pid_t *targets, unsigned n
 	return dn_plan_check_forced(&session->plan, options->backend, why);
 }
 
-/* Opens those that supply something, the highest tier first: if it fails, the lower ones take over its metrics. */
+/* Opens those that supply something, the highest tier first: if it fails, the lower ones take over
+ * its metrics. */
 int dn_session_open_backends(struct dn_session *session, struct dn_why *why)
 {
 	struct dn_plan *plan = &session->plan;
@@ -278,8 +291,8 @@ int dn_session_open_backends(struct dn_session *session, struct dn_why *why)
 			session->open_backends &= ~(1u << (i - 1));
 			backend->dead = true;
 			if (!backend->probe.reason)
-				backend->probe.reason =
-					dn_probe_printf(&backend->probe, "it could not start: %s", strerror(-r));
+				backend->probe.reason = dn_probe_printf(
+					&backend->probe, "it could not start: %s", strerror(-r));
 			dn_plan_make(plan, &session->env.wanted);
 			adopt_plan(session);
 			r = dn_plan_check_forced(plan, session->options->backend, why);
@@ -312,14 +325,15 @@ static int on_duration(struct dn_source *source, uint32_t events)
 static int arm_duration(struct dn_session *session)
 {
 	uint64_t end = dn_add_sat(session->core.t0_ns, session->options->duration_ns);
-	struct itimerspec when = {
-		.it_value.tv_sec = (time_t)(end / 1000000000), .it_value.tv_nsec = (long)(end % 1000000000)};
+	struct itimerspec when = {.it_value.tv_sec = (time_t)(end / 1000000000),
+		.it_value.tv_nsec = (long)(end % 1000000000)};
 
 	if (session->options->duration_ns == 0)
 		return 0;
 	session->duration.dispatch = on_duration;
 	session->duration.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (session->duration.fd < 0 || timerfd_settime(session->duration.fd, TFD_TIMER_ABSTIME, &when, NULL) < 0)
+	if (session->duration.fd < 0 ||
+		timerfd_settime(session->duration.fd, TFD_TIMER_ABSTIME, &when, NULL) < 0)
 		return -errno;
 	return dn_loop_add(session->loop, &session->duration, EPOLLIN);
 }
@@ -343,7 +357,9 @@ int dn_session_start(struct dn_session *session, struct dn_why *why)
 	dn_tree_begin(session->tree, session->core.t0_ns);
 	session->measuring = true;
 	/* Whatever may fail comes before the gate: what can't be measured is not run. */
-	r = session->env.still ? 0 : dn_sampler_start(&session->sampler, session->loop, session->core.t0_ns);
+	r = session->env.still
+		    ? 0
+		    : dn_sampler_start(&session->sampler, session->loop, session->core.t0_ns);
 	if (r == 0 && !session->env.still)
 		r = arm_duration(session);
 	if (r == 0 && session->attach && !session->env.still)

@@ -6,7 +6,8 @@
 
 #include "grid.h"
 
-/* One row of what is missing, by category, and the hint that unlocks most; nothing when nothing is. */
+/* One row of what is missing, by category, and the hint that unlocks most; nothing when nothing is.
+ */
 void dn_summary_missing(const struct dn_run *run, struct dn_grid *grid);
 
 #endif

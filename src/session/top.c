@@ -78,7 +78,8 @@ static void add_to_processes(struct dn_top *top, const struct dn_process *proces
 		return;
 	if (top->n_processes < DN_TOP_PROCESSES)
 		top->n_processes++;
-	memmove(&top->process[at + 1], &top->process[at], (top->n_processes - 1 - at) * sizeof(top->process[0]));
+	memmove(&top->process[at + 1], &top->process[at],
+		(top->n_processes - 1 - at) * sizeof(top->process[0]));
 	top->process[at] = *process;
 	/* A copy outlives what these pointed to. */
 	memset(top->process[at].backend, 0, sizeof(top->process[at].backend));

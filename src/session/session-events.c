@@ -31,8 +31,8 @@ static void tell_all(struct dn_session *session, const struct dn_process_event *
 	}
 }
 
-void dn_session_event(struct dn_session *session, enum dn_event_type type, const struct dn_process *process,
-	uint64_t t_ns, const char *text)
+void dn_session_event(struct dn_session *session, enum dn_event_type type,
+	const struct dn_process *process, uint64_t t_ns, const char *text)
 {
 	struct dn_event event = {.type = type,
 		.t_ns = dn_sub_sat(t_ns, session->core.t0_ns),
@@ -63,7 +63,8 @@ static void on_born(struct dn_tree_listener *listener, struct dn_process *proces
 void dn_session_replay_births(struct dn_session *session, unsigned backend)
 {
 	for (struct dn_process *p = dn_tree_first(session->tree); p; p = p->next) {
-		struct dn_process_event event = {.type = DN_PROCESS_BORN, .process = p, .pid = p->pid};
+		struct dn_process_event event = {
+			.type = DN_PROCESS_BORN, .process = p, .pid = p->pid};
 
 		if (!dn_tree_told(p, backend))
 			tell(session, backend, &event);
@@ -74,8 +75,10 @@ static void on_exec(struct dn_tree_listener *listener, struct dn_process *proces
 {
 	struct dn_session *session = dn_container_of(listener, struct dn_session, listener);
 
-	tell_all(session, &(struct dn_process_event){
-				  .type = DN_PROCESS_EXEC, .process = process, .pid = process->pid, .t_ns = t_ns});
+	tell_all(session, &(struct dn_process_event){.type = DN_PROCESS_EXEC,
+				  .process = process,
+				  .pid = process->pid,
+				  .t_ns = t_ns});
 	dn_session_event(session, DN_EVENT_EXEC, process, t_ns, NULL);
 }
 
@@ -83,8 +86,10 @@ static void on_exited(struct dn_tree_listener *listener, struct dn_process *proc
 {
 	struct dn_session *session = dn_container_of(listener, struct dn_session, listener);
 
-	tell_all(session, &(struct dn_process_event){
-				  .type = DN_PROCESS_EXITED, .process = process, .pid = process->pid, .t_ns = t_ns});
+	tell_all(session, &(struct dn_process_event){.type = DN_PROCESS_EXITED,
+				  .process = process,
+				  .pid = process->pid,
+				  .t_ns = t_ns});
 	dn_session_event(session, DN_EVENT_EXIT, process, t_ns, NULL);
 }
 
@@ -94,7 +99,8 @@ void dn_session_listen(struct dn_session *session)
 		(struct dn_tree_listener){.born = on_born, .exec = on_exec, .exited = on_exited};
 }
 
-void dn_session_degrade(struct dn_session *session, unsigned metric, enum dn_quality quality, const char *reason)
+void dn_session_degrade(
+	struct dn_session *session, unsigned metric, enum dn_quality quality, const char *reason)
 {
 	struct dn_metric_state *state;
 	int derived;
@@ -118,8 +124,8 @@ static const char *copy(struct dn_session *session, const char *text)
 	return text ? dn_arena_printf(session->plan.arena, "%s", text) : NULL;
 }
 
-void dn_session_settle(struct dn_session *session, unsigned metric, enum dn_quality quality, const char *source,
-	const char *reason, const char *hint)
+void dn_session_settle(struct dn_session *session, unsigned metric, enum dn_quality quality,
+	const char *source, const char *reason, const char *hint)
 {
 	struct dn_metric_state *state;
 
@@ -157,14 +163,16 @@ void dn_session_drain(struct dn_session *session)
 
 static void reap_one(struct dn_session *session, pid_t pid)
 {
-	struct dn_process_event event = {.type = DN_PROCESS_ZOMBIE, .pid = pid, .t_ns = dn_now_ns()};
+	struct dn_process_event event = {
+		.type = DN_PROCESS_ZOMBIE, .pid = pid, .t_ns = dn_now_ns()};
 	struct rusage rusage;
 	int status;
 
 	event.process = dn_tree_find(session->tree, pid);
 	if (!event.process && !session->options->no_children &&
 		session->run.metric[DN_M_process_started].quality != DN_QUALITY_EXACT) {
-		/* An orphan that came and went between two looks of a source that is not lossless. */
+		/* An orphan that came and went between two looks of a source that is not lossless.
+		 */
 		event.process = dn_tree_fork(session->tree, pid, 0, event.t_ns, true);
 	}
 	if (event.process)
@@ -192,15 +200,17 @@ static void reap_one(struct dn_session *session, pid_t pid)
 }
 
 /*
- * A command that stopped itself (vi's ^Z reaches the group, but a shell's `suspend` only itself): the shell above waits
- * for denet, so denet stops too. SIGTSTP, not SIGSTOP: where nobody could continue us the kernel drops it.
+ * A command that stopped itself (vi's ^Z reaches the group, but a shell's `suspend` only itself):
+ * the shell above waits for denet, so denet stops too. SIGTSTP, not SIGSTOP: where nobody could
+ * continue us the kernel drops it.
  */
 static void follow_stop(struct dn_session *session)
 {
 	siginfo_t info = {0};
 	int tty;
 
-	if (waitid(P_PID, (id_t)session->child.pid, &info, WSTOPPED | WCONTINUED | WNOHANG) < 0 || info.si_pid == 0)
+	if (waitid(P_PID, (id_t)session->child.pid, &info, WSTOPPED | WCONTINUED | WNOHANG) < 0 ||
+		info.si_pid == 0)
 		return;
 	session->root_stopped = info.si_code == CLD_STOPPED;
 	if (!session->root_stopped || getsid(0) == getpgrp())
@@ -216,7 +226,8 @@ static bool command_has_ended(const struct dn_session *session)
 {
 	struct pollfd end = {.fd = session->child.pidfd, .events = POLLIN};
 
-	return !session->attach && !session->root_exited && session->child.pidfd >= 0 && poll(&end, 1, 0) > 0;
+	return !session->attach && !session->root_exited && session->child.pidfd >= 0 &&
+	       poll(&end, 1, 0) > 0;
 }
 
 void dn_session_reap(struct dn_session *session)
@@ -233,7 +244,8 @@ void dn_session_reap(struct dn_session *session)
 				session->root_exited)
 				dn_session_end(session, "exit");
 			if (errno != ECHILD && command_has_ended(session))
-				reap_one(session, session->child.pid); /* waitid is refused (seccomp) */
+				reap_one(session,
+					session->child.pid); /* waitid is refused (seccomp) */
 			break;
 		}
 		if (info.si_pid == 0)
@@ -248,7 +260,8 @@ void dn_session_reap(struct dn_session *session)
 	if (!session->root_exited)
 		follow_stop(session);
 	else if (session->ended)
-		dn_loop_quit(session->loop); /* measuring ended before the command did (--duration) */
+		dn_loop_quit(
+			session->loop); /* measuring ended before the command did (--duration) */
 	else if (!session->options->wait_tree)
 		dn_session_end(session, "exit");
 	else if (!session->env.subreaper && dn_tree_live(session->tree) == 0)
@@ -271,13 +284,15 @@ void dn_session_on_signal(struct dn_signals *signals, const struct signalfd_sigi
 		return;
 	}
 	if (session->attach || session->root_exited) {
-		/* Nothing is sent to a target of attach; and a command that ended can't get anything. */
+		/* Nothing is sent to a target of attach; and a command that ended can't get
+		 * anything. */
 		if (ends_a_program(number))
 			dn_session_end(session, "signal");
 		return;
 	}
 	if (number == SIGCONT) {
-		/* `fg` continues our group; a command that stopped in a group of its own is not in it. */
+		/* `fg` continues our group; a command that stopped in a group of its own is not in
+		 * it. */
 		if (session->root_stopped)
 			kill(session->child.pid, SIGCONT);
 		return;
@@ -289,7 +304,8 @@ void dn_session_on_signal(struct dn_signals *signals, const struct signalfd_sigi
 	if (info->ssi_pid != 0 && dn_tree_find(session->tree, (pid_t)info->ssi_pid))
 		return;
 	dn_debug("forwarding signal %d to the command", number);
-	if (session->child.pidfd < 0 || syscall(SYS_pidfd_send_signal, session->child.pidfd, number, NULL, 0) < 0)
+	if (session->child.pidfd < 0 ||
+		syscall(SYS_pidfd_send_signal, session->child.pidfd, number, NULL, 0) < 0)
 		kill(session->child.pid, number);
 }
 
@@ -303,7 +319,8 @@ static int on_target_exit(struct dn_source *source, uint32_t events)
 	close(source->fd);
 	source->fd = -1;
 	if (process)
-		dn_session_event(session, DN_EVENT_TARGET_LOST, process, dn_now_ns(), "the target exited");
+		dn_session_event(
+			session, DN_EVENT_TARGET_LOST, process, dn_now_ns(), "the target exited");
 	dn_session_drain(session);
 	/* A source that looks now and then may not have noticed. */
 	dn_tree_exit(session->tree, watch->pid, dn_now_ns());

@@ -373,7 +373,8 @@ static void closing_rows(struct page *page)
 	/* Of a short run its own start would be the larger part. */
 	if (summary->wall_ns >= SHARE_FROM_NS)
 		used += snprintf(text + used, sizeof(text) - (size_t)used, ", %s of one",
-			dn_human_percent(wall_percent(page, summary->self_cpu_ns), part, sizeof(part)));
+			dn_human_percent(
+				wall_percent(page, summary->self_cpu_ns), part, sizeof(part)));
 	if (summary->self_max_rss_bytes)
 		used += snprintf(text + used, sizeof(text) - (size_t)used, ", %s memory",
 			dn_human_bytes(summary->self_max_rss_bytes, part, sizeof(part)));

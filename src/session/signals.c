@@ -8,11 +8,12 @@
 #include "signals.h"
 
 /*
- * Not here: SIGTSTP, SIGTTIN and SIGTTOU keep their default action, so that ^Z stops denet together with the rest of
- * its group; SIGKILL and SIGSTOP can't be had; faults (SIGSEGV...) kill denet as they should.
+ * Not here: SIGTSTP, SIGTTIN and SIGTTOU keep their default action, so that ^Z stops denet together
+ * with the rest of its group; SIGKILL and SIGSTOP can't be had; faults (SIGSEGV...) kill denet as
+ * they should.
  */
-static const int handled[] = {SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGWINCH,
-	SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGURG, SIGXCPU};
+static const int handled[] = {SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM,
+	SIGCONT, SIGWINCH, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGURG, SIGXCPU};
 
 static int on_readable(struct dn_source *source, uint32_t events)
 {
@@ -39,7 +40,8 @@ int dn_signals_init(struct dn_signals *signals, struct dn_inheritance *ret_inher
 	signals->source.dispatch = on_readable;
 	if (sigprocmask(SIG_BLOCK, &set, &ret_inheritance->mask) < 0)
 		return -errno;
-	/* A reader that left and a file size limit are errors of a write, told once, and no reason to die. */
+	/* A reader that left and a file size limit are errors of a write, told once, and no reason
+	 * to die. */
 	sigaction(SIGPIPE, &ignore, &ret_inheritance->sigpipe);
 	sigaction(SIGXFSZ, &ignore, &ret_inheritance->sigxfsz);
 	/* An inherited SIG_IGN would make the kernel reap our children before we can. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Frames, header and summary: what backends say, made whole, checked against each other, handed to the sinks. */
+/* Frames, header and summary: what backends say, made whole, checked against each other, handed to
+ * the sinks. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,14 +52,15 @@ void dn_session_header(struct dn_session *session)
 static void bury(struct dn_session *session, unsigned index, int error)
 {
 	struct dn_plan_backend *backend = &session->plan.backend[index];
-	const char *text = dn_arena_printf(session->plan.arena, "backend %s died: %s", backend->ops->name, strerror(-error));
+	const char *text = dn_arena_printf(
+		session->plan.arena, "backend %s died: %s", backend->ops->name, strerror(-error));
 
 	for (unsigned m = 0; m < dn_metric_count(); m++) {
 		bool counter = dn_metric_info(m)->kind == DN_KIND_COUNTER;
 
 		if (session->plan.supplier[m] == (int)index)
-			dn_session_degrade(
-				session, m, counter ? DN_QUALITY_LOWER_BOUND : DN_QUALITY_MISSING, text);
+			dn_session_degrade(session, m,
+				counter ? DN_QUALITY_LOWER_BOUND : DN_QUALITY_MISSING, text);
 	}
 	session->open_backends &= ~(1u << index);
 	session->run.backend[index].active = false;
@@ -83,7 +85,8 @@ static void put_process_counts(struct dn_session *session, struct dn_frame *fram
 		dn_frame_u64(frame, DN_M_process_exited, dn_tree_exited(session->tree));
 }
 
-/* A cumulative counter never falls, whatever tick truncation or an unreadable zombie did to this look at it. */
+/* A cumulative counter never falls, whatever tick truncation or an unreadable zombie did to this
+ * look at it. */
 static void keep_counters_monotonic(struct dn_session *session, struct dn_frame *frame)
 {
 	for (unsigned m = 0; m < dn_metric_count(); m++) {
@@ -103,8 +106,9 @@ static bool nothing_escaped(const struct dn_session *session)
 }
 
 /*
- * Two independent totals of CPU time: what denet's wait calls were told (rusage), and what the supplier counted. Where
- * rusage is short, the kernel reaped children unseen, and all that is learned by waiting is short.
+ * Two independent totals of CPU time: what denet's wait calls were told (rusage), and what the
+ * supplier counted. Where rusage is short, the kernel reaped children unseen, and all that is
+ * learned by waiting is short.
  */
 static void cross_check_cpu(struct dn_session *session, const struct dn_frame *frame)
 {
@@ -112,13 +116,16 @@ static void cross_check_cpu(struct dn_session *session, const struct dn_frame *f
 	uint64_t reaped = dn_sub_sat(session->reaped_cpu_ns, session->gate_cpu_ns), counted;
 	char text[160];
 
-	if (supplier < 0 || !nothing_escaped(session) || frame->value[DN_M_cpu_total_ns].type != DN_VALUE_U64 ||
+	if (supplier < 0 || !nothing_escaped(session) ||
+		frame->value[DN_M_cpu_total_ns].type != DN_VALUE_U64 ||
 		session->plan.backend[supplier].probe.offer[DN_M_cpu_total_ns].if_lossy)
 		return;
 	counted = frame->value[DN_M_cpu_total_ns].u64;
 	if (dn_tree_started(session->tree) < 2 || counted <= reaped + reaped / 20 + CPU_SLACK_NS)
 		return;
-	snprintf(text, sizeof(text), "%llu ms of CPU time belong to processes that nobody waited for: their numbers are lost",
+	snprintf(text, sizeof(text),
+		"%llu ms of CPU time belong to processes that nobody waited for: their numbers are "
+		"lost",
 		(unsigned long long)((counted - reaped) / 1000000));
 	for (unsigned m = 0; m < dn_metric_count(); m++) {
 		int s = session->plan.supplier[m];
@@ -129,17 +136,21 @@ static void cross_check_cpu(struct dn_session *session, const struct dn_frame *f
 }
 
 /*
- * The split of CPU time is sampled by the kernel and scaled to its own total; where another source supplies the total
- * (it begins at the exec, rusage at the fork), the split is scaled to that one, so that the parts never exceed it.
+ * The split of CPU time is sampled by the kernel and scaled to its own total; where another source
+ * supplies the total (it begins at the exec, rusage at the fork), the split is scaled to that one,
+ * so that the parts never exceed it.
  */
 static void fit_cpu_split(const struct dn_session *session, struct dn_frame *frame)
 {
-	struct dn_value *user = &frame->value[DN_M_cpu_user_ns], *system = &frame->value[DN_M_cpu_system_ns];
+	struct dn_value *user = &frame->value[DN_M_cpu_user_ns],
+			*system = &frame->value[DN_M_cpu_system_ns];
 	const struct dn_value *total = &frame->value[DN_M_cpu_total_ns];
 	double share;
 
-	if (total->type != DN_VALUE_U64 || user->type != DN_VALUE_U64 || system->type != DN_VALUE_U64 ||
-		session->plan.supplier[DN_M_cpu_total_ns] == session->plan.supplier[DN_M_cpu_user_ns] ||
+	if (total->type != DN_VALUE_U64 || user->type != DN_VALUE_U64 ||
+		system->type != DN_VALUE_U64 ||
+		session->plan.supplier[DN_M_cpu_total_ns] ==
+			session->plan.supplier[DN_M_cpu_user_ns] ||
 		dn_add_sat(user->u64, system->u64) <= total->u64)
 		return;
 	share = (double)user->u64 / ((double)user->u64 + (double)system->u64);
@@ -152,7 +163,9 @@ static void fit_cpu_split(const struct dn_session *session, struct dn_frame *fra
 static void fill_frame(struct dn_session *session, struct dn_frame *frame, bool final)
 {
 	bool still = session->env.still;
-	uint64_t now = final && session->root_exited && !session->options->wait_tree ? session->root_exit_ns : dn_now_ns();
+	uint64_t now = final && session->root_exited && !session->options->wait_tree
+			       ? session->root_exit_ns
+			       : dn_now_ns();
 
 	if (still)
 		now = session->core.t0_ns;
@@ -175,7 +188,8 @@ static void fill_frame(struct dn_session *session, struct dn_frame *frame, bool 
 	keep_counters_monotonic(session, frame);
 	if (final)
 		cross_check_cpu(session, frame);
-	dn_derive(frame, session->before.seq ? &session->before : NULL, still ? 0 : frame->interval_ns);
+	dn_derive(frame, session->before.seq ? &session->before : NULL,
+		still ? 0 : frame->interval_ns);
 	if ((session->options->per_process || final) && !still)
 		dn_tree_derive(session->tree, now);
 }
@@ -187,7 +201,8 @@ static void remember(struct dn_session *session)
 
 	session->before = session->frame;
 	for (unsigned m = 0; m < dn_metric_count(); m++) {
-		if (session->before.value[m].type == DN_VALUE_NONE && dn_metric_info(m)->kind == DN_KIND_COUNTER)
+		if (session->before.value[m].type == DN_VALUE_NONE &&
+			dn_metric_info(m)->kind == DN_KIND_COUNTER)
 			session->before.value[m] = last.value[m];
 	}
 }
@@ -201,7 +216,8 @@ void dn_session_sample(struct dn_session *session, bool final)
 		dn_session_event(session, DN_EVENT_GAP, NULL, session->core.t0_ns + frame->t_ns,
 			"denet was stopped, starved, or the machine slept");
 	for (unsigned i = 0; i < session->n_sinks; i++)
-		(void)session->sink[i]->ops->sample(session->sink[i], &session->run, frame, session->tree);
+		(void)session->sink[i]->ops->sample(
+			session->sink[i], &session->run, frame, session->tree);
 	remember(session);
 }
 
@@ -221,18 +237,24 @@ void dn_session_on_tick(struct dn_sampler *sampler)
 void dn_session_summary(struct dn_session *session)
 {
 	struct dn_summary summary = {.ended_by = session->ended_by};
-	const struct dn_process *root = session->attach ? NULL : dn_tree_find(session->tree, session->child.pid);
+	const struct dn_process *root =
+		session->attach ? NULL : dn_tree_find(session->tree, session->child.pid);
 	struct rusage self;
 	uint64_t now = session->core.t0_ns + session->frame.t_ns;
 
 	if (dn_tree_lost(session->tree) > 0) {
-		session->lost_events = dn_add_sat(session->lost_events, dn_tree_lost(session->tree));
-		dn_session_degrade(session, DN_M_process_started, DN_QUALITY_LOWER_BOUND, "the process table was full");
-		dn_session_degrade(session, DN_M_process_exited, DN_QUALITY_LOWER_BOUND, "the process table was full");
-		dn_session_degrade(session, DN_M_process_count, DN_QUALITY_LOWER_BOUND, "the process table was full");
+		session->lost_events =
+			dn_add_sat(session->lost_events, dn_tree_lost(session->tree));
+		dn_session_degrade(session, DN_M_process_started, DN_QUALITY_LOWER_BOUND,
+			"the process table was full");
+		dn_session_degrade(session, DN_M_process_exited, DN_QUALITY_LOWER_BOUND,
+			"the process table was full");
+		dn_session_degrade(session, DN_M_process_count, DN_QUALITY_LOWER_BOUND,
+			"the process table was full");
 	}
 	for (unsigned m = 0; m < dn_metric_count(); m++) {
-		if (dn_metric_info(m)->kind == DN_KIND_COUNTER && session->frame.value[m].type == DN_VALUE_NONE &&
+		if (dn_metric_info(m)->kind == DN_KIND_COUNTER &&
+			session->frame.value[m].type == DN_VALUE_NONE &&
 			session->before.value[m].type != DN_VALUE_NONE)
 			dn_session_degrade(session, m, DN_QUALITY_LOWER_BOUND,
 				"the last look had no value: this is that of the look before");
@@ -241,14 +263,16 @@ void dn_session_summary(struct dn_session *session)
 	summary.has_exit = session->root_exited;
 	summary.wait_status = session->root_status;
 	summary.descendants_left = dn_tree_live(session->tree) - (root ? 1 : 0);
-	/* What a last look could not see is what the look before saw; ratios are over the whole run. */
+	/* What a last look could not see is what the look before saw; ratios are over the whole
+	 * run. */
 	summary.frame = session->before;
 	dn_derive(&summary.frame, NULL, summary.wall_ns);
 	summary.lost_events = session->lost_events;
 	summary.lost_samples = session->sampler.missed;
 	getrusage(RUSAGE_SELF, &self);
-	summary.self_cpu_ns = (uint64_t)(self.ru_utime.tv_sec + self.ru_stime.tv_sec) * UINT64_C(1000000000) +
-			      (uint64_t)(self.ru_utime.tv_usec + self.ru_stime.tv_usec) * 1000;
+	summary.self_cpu_ns =
+		(uint64_t)(self.ru_utime.tv_sec + self.ru_stime.tv_sec) * UINT64_C(1000000000) +
+		(uint64_t)(self.ru_utime.tv_usec + self.ru_stime.tv_usec) * 1000;
 	if (!session->env.fixture)
 		summary.self_max_rss_bytes = dn_machine_own_peak(session->env.proc_fd);
 	dn_tree_summarise(session->tree, now, &summary);
