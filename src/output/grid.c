@@ -76,6 +76,9 @@ void dn_grid_cell(struct dn_grid *grid, const char *color, const char *value, co
 	}
 	pad = grid->cursor + strlen(value) < stop ? stop - grid->cursor - (unsigned)strlen(value)
 						  : 1;
+	/* It fits beside its neighbour, but not in its column. */
+	if (grid->cells > 0 && grid->cursor + pad + need > grid->columns)
+		pad = 1;
 	dn_grid_put(grid, "%*s%s ", (int)pad, "", value);
 	if (color)
 		dn_grid_colored(grid, color, label);
