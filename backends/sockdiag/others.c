@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Do processes outside the tree hold a listening socket of the tree? A process that can't be read
- * may, if it shares a user with whoever made the socket; another user's can't have got it but by a
- * deliberate gift.
+ * Do processes outside the tree hold a listening socket of the tree? Sockets are inherited: one that
+ * can't be read is suspected if it shares a user with whoever made the socket, and is younger than
+ * the tree or its ancestor.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +18,69 @@
 #define PID_FIRST_SIZE 256
 /* As many as the kernel can have. */
 #define PID_MAX 4194304
+/* Generations of ancestors. */
+#define DEPTH_MAX 64
+
+struct origin {
+	pid_t ppid;
+	uint64_t start; /* ticks since boot */
+};
+
+static bool read_origin(const struct dn_sockdiag *s, pid_t pid, struct origin *ret)
+{
+	char path[32], text[1024];
+	const char *at;
+	uint64_t value;
+
+	snprintf(path, sizeof(path), "%d/stat", (int)pid);
+	if (dn_read_file_at(s->env.proc_fd, path, text, sizeof(text)) < 0)
+		return false;
+	at = strrchr(text, ')');
+	/* The name is the 2nd field, the parent the 4th, the start the 22nd. */
+	for (unsigned field = 2; at && field < 22; field++) {
+		at = strchr(at, ' ');
+		at += at != NULL;
+		if (field + 1 == 4 && at) {
+			const char *number = at;
+
+			if (dn_parse_u64(&number, &value) < 0 || value > PID_MAX)
+				return false;
+			ret->ppid = (pid_t)value;
+		}
+	}
+	return at && dn_parse_u64(&at, &ret->start) == 0;
+}
+
+static bool is_ancestor(const struct dn_sockdiag *s, pid_t pid)
+{
+	for (unsigned i = 0; i < s->env.n_targets; i++) {
+		struct origin origin = {.ppid = s->env.targets[i]};
+
+		for (unsigned depth = 0; origin.ppid > 1; depth++) {
+			if (origin.ppid == pid || depth >= DEPTH_MAX)
+				return true;
+			if (!read_origin(s, origin.ppid, &origin))
+				break;
+		}
+	}
+	return false;
+}
+
+/* When the first process of the tree began; 0 when that is not known any more. */
+static uint64_t oldest_start(const struct dn_sockdiag *s)
+{
+	uint64_t oldest = UINT64_MAX;
+
+	for (unsigned i = 0; i < s->env.n_targets; i++) {
+		struct origin origin;
+
+		if (!read_origin(s, s->env.targets[i], &origin))
+			return 0;
+		if (origin.start < oldest)
+			oldest = origin.start;
+	}
+	return oldest == UINT64_MAX ? 0 : oldest;
+}
 
 static int add_pid(struct dn_others *others, size_t *size, uint64_t pid)
 {
@@ -57,7 +120,9 @@ int dn_others_begin(struct dn_sockdiag *s)
 	int r;
 
 	free(s->others.pid);
-	s->others = (struct dn_others){0};
+	s->others = (struct dn_others){.start = s->others.start};
+	if (s->others.start == 0)
+		s->others.start = oldest_start(s);
 	/* Mounted with hidepid, /proc shows no process of somebody else. */
 	s->others.blind = faccessat(s->env.proc_fd, "1/stat", R_OK, 0) < 0;
 	if (fd < 0)
@@ -117,6 +182,14 @@ static bool has_user(const char *status, uint32_t uid)
 	return false;
 }
 
+static bool may_inherit(const struct dn_sockdiag *s, pid_t pid)
+{
+	struct origin origin;
+
+	return !read_origin(s, pid, &origin) || origin.start >= s->others.start ||
+	       is_ancestor(s, pid);
+}
+
 static void suspect(struct dn_sockdiag *s, pid_t pid)
 {
 	char path[32], text[4096];
@@ -132,7 +205,10 @@ static void suspect(struct dn_sockdiag *s, pid_t pid)
 	if (n > 0 && (size_t)n < sizeof(text) - 1 && !strstr(text, "\nVmPeak:"))
 		return;
 	while ((l = dn_map_next(&s->guarded, &at))) {
-		if (n <= 0 || has_user(text, l->uid))
+		if (l->outside || (n > 0 && !has_user(text, l->uid)))
+			continue;
+		/* The first process gives services sockets that are its own. */
+		if (pid == 1 ? l->uid != geteuid() : may_inherit(s, pid))
 			found(s, l, pid);
 	}
 }

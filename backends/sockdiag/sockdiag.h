@@ -136,6 +136,7 @@ struct dn_doubts {
 
 /* The processes outside the tree, while it is looked what they hold. */
 struct dn_others {
+	uint64_t start; /* of the tree's first process, in ticks; 0: not known */
 	int32_t *pid;
 	size_t n, at;
 	bool active;

@@ -350,7 +350,7 @@ static void command_rows(struct page *page, unsigned max)
 		snprintf(text, sizeof(text), "%10s cpu  %10s peak  %9s x %.*s",
 			command->has_cpu ? cpu : "-", command->has_rss ? peak : "-",
 			dn_human_count(command->count, count, sizeof(count)), DN_PROCESS_NAME_MAX,
-			command->name);
+			command->name[0] ? command->name : "(no name)");
 		dn_grid_text(&page->grid, i ? "" : "commands", NULL, text);
 	}
 }

@@ -48,7 +48,7 @@ void dn_session_header(struct dn_session *session)
 		(void)session->sink[i]->ops->header(session->sink[i], run);
 }
 
-/* A backend that died: its counters keep what they had as a lower bound, its gauges are gone. */
+/* A backend that died: what its counters had is a lower bound; the rest is gone. */
 static void bury(struct dn_session *session, unsigned index, int error)
 {
 	struct dn_plan_backend *backend = &session->plan.backend[index];
@@ -56,11 +56,12 @@ static void bury(struct dn_session *session, unsigned index, int error)
 		session->plan.arena, "backend %s died: %s", backend->ops->name, strerror(-error));
 
 	for (unsigned m = 0; m < dn_metric_count(); m++) {
-		bool counter = dn_metric_info(m)->kind == DN_KIND_COUNTER;
+		bool counted = dn_metric_info(m)->kind == DN_KIND_COUNTER &&
+			       session->before.value[m].type != DN_VALUE_NONE;
 
 		if (session->plan.supplier[m] == (int)index)
 			dn_session_degrade(session, m,
-				counter ? DN_QUALITY_LOWER_BOUND : DN_QUALITY_MISSING, text);
+				counted ? DN_QUALITY_LOWER_BOUND : DN_QUALITY_MISSING, text);
 	}
 	session->open_backends &= ~(1u << index);
 	session->run.backend[index].active = false;
