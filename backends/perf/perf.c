@@ -393,8 +393,14 @@ static void settle_cpu(struct dn_perf *perf, struct dn_frame *frame)
 	bool all_ended = !perf->env->attach && !perf->env->no_children &&
 			 dn_tree_live(perf->core->tree) == 0 && perf->reaped_cpu_ns > 0;
 
-	if (!dn_frame_has(frame, DN_M_cpu_total_ns))
+	if (!dn_frame_has(frame, DN_M_cpu_total_ns)) {
+		if (!all_ended || !dn_metric_set_has(&perf->assigned, DN_M_cpu_total_ns))
+			return;
+		dn_frame_u64(frame, DN_M_cpu_total_ns, reaped_ns);
+		dn_perf_degrade(perf, DN_M_cpu_total_ns, DN_QUALITY_LOWER_BOUND,
+			"the counter could not be read at the end: this is what was waited for");
 		return;
+	}
 	/* The clock also counts what a hypervisor stole and what interrupts took. */
 	if (all_ended && counted_ns <= reaped_ns + reaped_ns / 20 + SLACK_NS)
 		dn_frame_u64(frame, DN_M_cpu_total_ns, reaped_ns);

@@ -77,19 +77,17 @@ static void say(struct dn_sockdiag *s)
 	uint64_t n = unknown(s), callers = d->callers < n ? d->callers : n, silent = d->silent;
 	char reason[200];
 
-	if (callers > 0) {
-		snprintf(reason, sizeof(reason),
-			"%llu TCP connection%s from this machine to ports of the measured "
-			"processes "
-			"closed before the owner of the calling end was seen",
-			(unsigned long long)callers, plural(callers));
-		dn_sockdiag_doubt(s, reason);
-	}
-	n -= callers;
-	if (n > 0) {
+	if (n > callers) {
 		snprintf(reason, sizeof(reason),
 			"%llu TCP connection%s of this network namespace closed before the owner "
 			"was seen",
+			(unsigned long long)n, plural(n));
+		dn_sockdiag_doubt(s, reason);
+	} else if (n > 0) {
+		/* The tree's ends are counted; the calling ends may be the tree's too. */
+		snprintf(reason, sizeof(reason),
+			"%llu TCP connection%s from this machine to the measured processes closed "
+			"before the owner of the calling end was seen",
 			(unsigned long long)n, plural(n));
 		dn_sockdiag_doubt(s, reason);
 	}

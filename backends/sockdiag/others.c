@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Do processes outside the tree hold a listening socket of the tree? Sockets are inherited: one that
- * can't be read is suspected if it shares a user with whoever made the socket, and is younger than
- * the tree or its ancestor.
+ * Do processes outside the tree hold a listening socket of the tree? Sockets are inherited: one
+ * that can't be read is suspected if it shares a user with whoever made the socket, and is younger
+ * than the tree or its ancestor.
  */
 #include <errno.h>
 #include <fcntl.h>

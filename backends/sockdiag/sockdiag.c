@@ -253,7 +253,14 @@ static void poll_namespace(struct dn_sockdiag *s)
 
 	refill(s, now);
 	if (s->budget_ns < 0) {
-		arm(s, (uint64_t)-s->budget_ns * BUDGET_SHARE);
+		uint64_t debt = (uint64_t)-s->budget_ns * BUDGET_SHARE;
+
+		/* What a listening socket of ours accepts may close faster than the queue holds. */
+		if (s->guarded.n > 0) {
+			dn_account_drain(s);
+			debt = debt < LOOK_MAX_NS ? debt : LOOK_MAX_NS;
+		}
+		arm(s, debt);
 		return;
 	}
 	if (s->fresh)
@@ -281,8 +288,9 @@ static int on_timer(struct dn_source *source, uint32_t events)
 	struct dn_sockdiag *s = dn_container_of(source, struct dn_sockdiag, timer);
 	uint64_t expirations;
 
-	if (read(source->fd, &expirations, sizeof(expirations)) < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	/* The look sets the timer anew, which clears what could not be read. */
+	if (read(source->fd, &expirations, sizeof(expirations)) < 0 && errno == EAGAIN)
+		return 0;
 	poll_namespace(s);
 	return 0;
 }

@@ -64,8 +64,9 @@ static int on_timer(struct dn_source *source, uint32_t events)
 	struct dn_sampler *sampler = dn_container_of(source, struct dn_sampler, source);
 	uint64_t expirations;
 
-	if (read(source->fd, &expirations, sizeof(expirations)) < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	/* Setting the timer anew below also clears what could not be read. */
+	if (read(source->fd, &expirations, sizeof(expirations)) < 0 && errno == EAGAIN)
+		return 0;
 	plan_next(sampler, dn_now_ns());
 	sampler->on_tick(sampler);
 	return arm(sampler);

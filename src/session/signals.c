@@ -15,14 +15,20 @@
 static const int handled[] = {SIGCHLD, SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM,
 	SIGCONT, SIGWINCH, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGURG, SIGXCPU};
 
+#define FAILED_MAX 1000
+
 static int on_readable(struct dn_source *source, uint32_t events)
 {
 	struct dn_signals *signals = dn_container_of(source, struct dn_signals, source);
 	struct signalfd_siginfo info[8];
 	ssize_t n = read(source->fd, info, sizeof(info));
 
+	/* One failed read loses nothing, the next one gets the same; but not for ever. */
 	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+		return errno == EAGAIN || errno == EINTR || ++signals->n_failed < FAILED_MAX
+			       ? 0
+			       : -errno;
+	signals->n_failed = 0;
 	for (size_t i = 0; i < (size_t)n / sizeof(info[0]); i++)
 		signals->on_signal(signals, &info[i]);
 	return 0;

@@ -14,6 +14,7 @@
 
 struct dn_signals {
 	struct dn_source source;
+	unsigned n_failed; /* reads in a row */
 	void (*on_signal)(struct dn_signals *signals, const struct signalfd_siginfo *info);
 };
 
