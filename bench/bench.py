@@ -115,15 +115,10 @@ def slowdown(work, quick):
     table(["workload", "bare ms (min)", "denet procfs", "denet perf", "perf stat", "strace -c -f"], rows)
 
 
-def spent(argv, seconds, stop=None):
-    """CPU seconds and peak RSS of a tool that watches for some seconds."""
-    pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=[
-        (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0), (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0)])
-    if stop:
-        time.sleep(seconds)
-        os.kill(pid, stop)
-    _, status, usage = os.wait4(pid, 0)
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss, status
+def spent(work, argv):
+    """CPU seconds and peak RSS (KiB) of a tool that watches for some seconds, and its exit status."""
+    row = timer(work, 1, 0, [("tool", argv)])["tool"]
+    return row["cpu"] / 1e9, row["rss_kib"], row["status"]
 
 
 PSUTIL = ("import psutil,time,sys\np=psutil.Process(int(sys.argv[1]))\nend=time.monotonic()+float(sys.argv[2])\n"
@@ -155,26 +150,26 @@ def sampler(work, quick):
                  ("denet auto 10 Hz", attach + ["-d"], [pid], 10),
                  ("denet --per-process 10 Hz", attach + ["--per-process", "--backend", "procfs", "-d"], [pid], 10)]
         for name, before, after, hz in tools:
-            low, _, s0 = spent(before + ["0.05"] + after, 0)
-            cpu, rss, s1 = spent(before + [str(seconds)] + after, seconds)
+            low, _, s0 = spent(work, before + ["0.05"] + after)
+            cpu, rss, s1 = spent(work, before + [str(seconds)] + after)
             note = "" if s0 == 0 and s1 == 0 else f" (exit {s0}/{s1})"
             rows.append([n, name + note, f"{max(0.0, cpu - low) / seconds * 100:.2f}",
                          f"{max(0.0, cpu - low) / seconds / hz * 1000:.2f}", f"{rss / 1024:.1f}"])
         if tool("pidstat"):
-            cpu, rss, _ = spent(["pidstat", "-u", "-r", "-d", "1", str(seconds)], seconds)
-            low, _, _ = spent(["pidstat", "-V"], 0)
+            cpu, rss, _ = spent(work, ["pidstat", "-u", "-r", "-d", "1", str(seconds)])
+            low, _, _ = spent(work, ["pidstat", "-V"])
             rows.append([n, "pidstat -urd 1 Hz, all", f"{(cpu - low) / seconds * 100:.2f}", f"{(cpu - low) / seconds * 1000:.2f}", f"{rss / 1024:.1f}"])
         if tool("top"):
-            cpu, rss, _ = spent(["top", "-b", "-d", "0.1", "-n", str(seconds * 10)], seconds)
+            cpu, rss, _ = spent(work, ["top", "-b", "-d", "0.1", "-n", str(seconds * 10)])
             rows.append([n, "top -b 10 Hz, all", f"{cpu / seconds * 100:.2f}", f"{cpu / seconds / 10 * 1000:.2f}", f"{rss / 1024:.1f}"])
         if subprocess.run(["/usr/bin/python3", "-c", "import psutil"], capture_output=True).returncode == 0:
-            low, _, _ = spent(["/usr/bin/python3", "-c", PSUTIL, pid, "0"], 0)
-            cpu, rss, _ = spent(["/usr/bin/python3", "-c", PSUTIL, pid, str(seconds)], seconds)
+            low, _, _ = spent(work, ["/usr/bin/python3", "-c", PSUTIL, pid, "0"])
+            cpu, rss, _ = spent(work, ["/usr/bin/python3", "-c", PSUTIL, pid, str(seconds)])
             rows.append([n, "psutil, pause of 0.1 s", f"{max(0.0, cpu - low) / seconds * 100:.2f}", "-", f"{rss / 1024:.1f}"])
         elif "python3-psutil" not in missing:
             missing.append("python3-psutil")
         if n == 10000 and tool("ps"):
-            cpu, rss, _ = spent(["ps", "-e"], 0)
+            cpu, rss, _ = spent(work, ["ps", "-e"])
             rows.append([n, "ps -e, once", "-", f"{cpu * 1000:.0f}", f"{rss / 1024:.1f}"])
         os.killpg(proc.pid, signal.SIGKILL)
         proc.wait()
@@ -185,7 +180,7 @@ def stats(work, quick):
     print("## denet stats against jq\n")
     path = os.path.join(work, "stream.json")
     size = 40 if quick else 200
-    subprocess.run(["/usr/bin/python3", os.path.join(ROOT, "tests", "make-stream.py"), "--mib", str(size), path], check=True)
+    subprocess.run(["/usr/bin/python3", os.path.join(ROOT, "tests", "make-stream.py"), "--bytes", str(size << 20)], check=True, stdout=open(path, "wb"))
     commands = [("denet stats", [DENET, "stats", path]), ("wc -l", ["wc", "-l", path])]
     with_tool(commands, "jq", ["-c", ".tree.cpu.total_ns", path], "jq -c .tree.cpu.total_ns")
     got = timer(work, 3, 0, commands)

@@ -402,7 +402,8 @@ static void settle_cpu(struct dn_perf *perf, struct dn_frame *frame)
 		return;
 	}
 	/* The clock also counts what a hypervisor stole and what interrupts took. */
-	if (all_ended && counted_ns <= reaped_ns + reaped_ns / 20 + SLACK_NS)
+	if (all_ended && (dn_tree_started(perf->core->tree) < 2 ||
+				 counted_ns <= reaped_ns + reaped_ns / 20 + SLACK_NS))
 		dn_frame_u64(frame, DN_M_cpu_total_ns, reaped_ns);
 	else if (dn_tree_exited(perf->core->tree) > 0)
 		dn_perf_degrade(perf, DN_M_cpu_total_ns, DN_QUALITY_LOWER_BOUND,

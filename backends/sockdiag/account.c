@@ -373,9 +373,9 @@ static void on_destroyed(struct dn_sockdiag *s, const struct dn_tcp *tcp)
 	free(seen);
 }
 
-void dn_account_drain(struct dn_sockdiag *s)
+uint64_t dn_account_drain(struct dn_sockdiag *s)
 {
-	for (;;) {
+	for (uint64_t n = 0;; n++) {
 		struct dn_tcp tcp;
 		uint64_t lost = 0;
 		int r = dn_diag_event(&s->diag, &tcp, &lost);
@@ -386,7 +386,7 @@ void dn_account_drain(struct dn_sockdiag *s)
 			continue;
 		}
 		if (r <= 0)
-			return;
+			return n;
 		on_destroyed(s, &tcp);
 	}
 }

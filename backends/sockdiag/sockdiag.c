@@ -18,11 +18,15 @@
 #define LOOK_MIN_NS UINT64_C(2000000)
 #define LOOK_MAX_NS UINT64_C(32000000)
 #define BUDGET_FIRST_NS 10000000
+/* To see that nobody else holds the listening sockets of an attached tree: 50 us a process. */
+#define CHECK_FIRST_NS 100000000
 #define BUDGET_MAX_NS 20000000
 #define BUDGET_SHARE 100
 /* What is left in the budget is spread: a burst of connections does not use it up at its beginning.
  */
 #define SPREAD_SHARE 8
+#define DRAIN_GOAL 64
+#define DRAIN_MIN_NS UINT64_C(1000000)
 /* A scan for what opens no connection: a socket that was handed over, UDP over IPv6. */
 #define FULL_NS UINT64_C(1000000000)
 #define FULL_SHARE 1000
@@ -152,6 +156,26 @@ void dn_sockdiag_dump(struct dn_sockdiag *s, bool baseline)
 	s->budget_ns -= (int64_t)(dn_now_ns() - begin);
 }
 
+/*
+ * Last words that a listening socket of ours causes are its traffic: they are not on the budget, or
+ * a busy one would leave nothing for looking.
+ */
+static void drain(struct dn_sockdiag *s)
+{
+	uint64_t begin = dn_now_ns(), n = dn_account_drain(s);
+
+	/* The smallest usual queue takes a few hundred. */
+	s->drain_within_ns =
+		n > DRAIN_GOAL ? dn_sub_sat(begin, s->drained_ns) / n * DRAIN_GOAL : LOOK_MAX_NS;
+	if (s->drain_within_ns > LOOK_MAX_NS)
+		s->drain_within_ns = LOOK_MAX_NS;
+	if (s->drain_within_ns < DRAIN_MIN_NS)
+		s->drain_within_ns = DRAIN_MIN_NS;
+	s->drained_ns = begin;
+	if (s->guarded.n == 0)
+		s->budget_ns -= (int64_t)dn_sub_sat(dn_now_ns(), begin);
+}
+
 static void arm(struct dn_sockdiag *s, uint64_t ns)
 {
 	struct itimerspec when = {.it_value.tv_sec = (time_t)(ns / 1000000000),
@@ -159,6 +183,16 @@ static void arm(struct dn_sockdiag *s, uint64_t ns)
 
 	if (s->timer.fd >= 0)
 		(void)timerfd_settime(s->timer.fd, 0, &when, NULL);
+}
+
+/* The next look, on the budget. */
+static void arm_look(struct dn_sockdiag *s, uint64_t now, uint64_t ns)
+{
+	if (s->budget_ns < 0)
+		ns = (uint64_t)-s->budget_ns * BUDGET_SHARE;
+	s->next_look_ns = now + ns;
+	/* What a listening socket of ours accepts may close faster than the queue holds. */
+	arm(s, s->guarded.n > 0 && s->drain_within_ns < ns ? s->drain_within_ns : ns);
 }
 
 static void refill(struct dn_sockdiag *s, uint64_t now)
@@ -214,9 +248,11 @@ static void look(struct dn_sockdiag *s, uint64_t now, bool changed)
 	bool made = s->made > s->made_scanned && now >= s->next_made_ns;
 	bool check = s->unlisted || (s->accepted > 0 && now >= s->next_check_ns);
 
-	if (s->others.active && !changed && !retry && !s->in_round && !full && !made) {
+	/* First, or the dumps of a busy namespace would leave nothing for it. */
+	if (s->others.active) {
 		check_listening(s);
-		return;
+		if (s->others.active || s->budget_ns < 0)
+			return;
 	}
 	if (!changed && !retry && !s->in_round && !full && !made && !check)
 		return;
@@ -252,20 +288,15 @@ static void poll_namespace(struct dn_sockdiag *s)
 	bool changed;
 
 	refill(s, now);
-	if (s->budget_ns < 0) {
-		uint64_t debt = (uint64_t)-s->budget_ns * BUDGET_SHARE;
-
-		/* What a listening socket of ours accepts may close faster than the queue holds. */
-		if (s->guarded.n > 0) {
-			dn_account_drain(s);
-			debt = debt < LOOK_MAX_NS ? debt : LOOK_MAX_NS;
-		}
-		arm(s, debt);
+	if (s->guarded.n > 0 || s->budget_ns >= 0)
+		drain(s);
+	if (s->budget_ns < 0 || (s->guarded.n > 0 && now < s->next_look_ns)) {
+		arm_look(s, now, dn_sub_sat(s->next_look_ns, now));
 		return;
 	}
+	now = dn_now_ns();
 	if (s->fresh)
 		dn_scan_namespaces(s);
-	dn_account_drain(s);
 	changed = sockets_changed(s);
 	if (changed)
 		dn_sockdiag_read_snmp(s);
@@ -280,7 +311,7 @@ static void poll_namespace(struct dn_sockdiag *s)
 	cost = dn_sub_sat(dn_now_ns(), now);
 	s->budget_ns -= (int64_t)dn_sub_sat(cost, (uint64_t)(before - s->budget_ns));
 	next = s->quiet_ns > cost * SPREAD_SHARE ? s->quiet_ns : cost * SPREAD_SHARE;
-	arm(s, s->budget_ns < 0 ? (uint64_t)-s->budget_ns * BUDGET_SHARE : next);
+	arm_look(s, now, next);
 }
 
 static int on_timer(struct dn_source *source, uint32_t events)
@@ -314,7 +345,7 @@ static int sockdiag_open(
 
 		(void)dn_scan_round(s, true);
 		s->unlisted = s->news;
-		s->budget_ns = BUDGET_FIRST_NS;
+		s->budget_ns = CHECK_FIRST_NS;
 		alone = dn_listen_check(s, false);
 		dn_sockdiag_dump(s, true);
 		s->baselined = true;
@@ -363,7 +394,8 @@ static int sockdiag_sample(struct dn_backend *backend, struct dn_frame *frame)
 
 	s->samples++;
 	refill(s, begin);
-	dn_account_drain(s);
+	drain(s);
+	begin = dn_now_ns();
 	if (!frame->final && s->timer.fd < 0)
 		poll_namespace(s);
 	if (frame->final)
@@ -399,6 +431,7 @@ static void sockdiag_on_event(struct dn_backend *backend, const struct dn_proces
 		if (event->type == DN_PROCESS_EXEC && s->quiet_ns > LOOK_MIN_NS &&
 			s->budget_ns > 0) {
 			s->quiet_ns = LOOK_MIN_NS;
+			s->next_look_ns = 0;
 			arm(s, LOOK_MIN_NS);
 		}
 		break;

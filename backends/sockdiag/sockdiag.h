@@ -169,6 +169,8 @@ struct dn_sockdiag {
 	char sockstat[512]; /* its text; while it stays the same nothing was opened or closed */
 	uint64_t made, made_scanned; /* TCP sockets that exist, connected or not */
 	uint64_t next_made_ns; /* a scan is due when there are more */
+	uint64_t next_look_ns; /* until then last words are heard, no more */
+	uint64_t drained_ns, drain_within_ns; /* when they were heard last, and must be again */
 	bool has_snmp;
 	struct dn_snmp snmp_base, snmp, snmp_scanned, snmp_dumped, snmp_round;
 
@@ -243,8 +245,8 @@ bool dn_scan_inherits_sockets(const struct dn_sockdiag *s);
 /* account.c */
 /* Looks at all sockets of the namespace; baseline: what they have carried so far does not count. */
 int dn_account_dump(struct dn_sockdiag *s, bool baseline);
-/* Destroyed sockets that wait in the queue. */
-void dn_account_drain(struct dn_sockdiag *s);
+/* Destroyed sockets that wait in the queue: how many. */
+uint64_t dn_account_drain(struct dn_sockdiag *s);
 /* Asks for the present values of live connections. */
 void dn_account_refresh(struct dn_sockdiag *s);
 struct dn_traffic dn_account_total(const struct dn_sockdiag *s);

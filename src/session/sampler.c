@@ -81,9 +81,6 @@ int dn_sampler_start(struct dn_sampler *sampler, struct dn_loop *loop, uint64_t 
 	sampler->planned_ns = sampler->base_ns;
 	sampler->due_ns += sampler->base_ns;
 	sampler->source.dispatch = on_timer;
-	sampler->source.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (sampler->source.fd < 0)
-		return -errno;
 	r = dn_loop_add(loop, &sampler->source, EPOLLIN);
 	return r < 0 ? r : arm(sampler);
 }

@@ -19,6 +19,7 @@ struct dn_sampler {
 
 /* Interval in force after elapsed_ns of run. */
 uint64_t dn_sampler_interval(uint64_t base_ns, uint64_t max_ns, uint64_t elapsed_ns);
+/* source.fd is a timerfd of CLOCK_MONOTONIC, owned by the sampler from here on. */
 int dn_sampler_start(struct dn_sampler *sampler, struct dn_loop *loop, uint64_t t0_ns);
 /*
  * The time since the last sample, which ends now; gap tells that the machine slept or denet was

@@ -74,6 +74,16 @@ static void bury(struct dn_session *session, unsigned index, int error)
 	dn_warn("%s; continuing without it", text);
 }
 
+/* What was declared missing on the way has no value, whatever an earlier look said. */
+static void drop_missing(const struct dn_session *session, struct dn_frame *frame)
+{
+	for (unsigned m = 0; m < dn_metric_count(); m++) {
+		if (session->run.metric[m].wanted &&
+			session->run.metric[m].quality == DN_QUALITY_MISSING)
+			frame->value[m].type = DN_VALUE_NONE;
+	}
+}
+
 static void put_process_counts(struct dn_session *session, struct dn_frame *frame)
 {
 	const int *supplier = session->plan.supplier;
@@ -185,6 +195,7 @@ static void fill_frame(struct dn_session *session, struct dn_frame *frame, bool 
 			bury(session, i, r);
 	}
 	put_process_counts(session, frame);
+	drop_missing(session, frame);
 	fit_cpu_split(session, frame);
 	keep_counters_monotonic(session, frame);
 	if (final)
@@ -268,6 +279,7 @@ void dn_session_summary(struct dn_session *session)
 	 * run. */
 	summary.frame = session->before;
 	dn_derive(&summary.frame, NULL, summary.wall_ns);
+	drop_missing(session, &summary.frame);
 	summary.lost_events = session->lost_events;
 	summary.lost_samples = session->sampler.missed;
 	getrusage(RUSAGE_SELF, &self);

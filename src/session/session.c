@@ -119,6 +119,16 @@ int dn_session_init(struct dn_session *session, const struct dn_options *options
 		return r;
 	}
 	dn_session_listen(session);
+	/* Before backends, which take a descriptor per process, take the last one. */
+	session->sampler.source.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (options->duration_ns > 0)
+		session->duration.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (session->sampler.source.fd < 0 ||
+		(options->duration_ns > 0 && session->duration.fd < 0)) {
+		r = -errno;
+		dn_why_set(why, "cannot make a timer: %s", strerror(-r));
+		return r;
+	}
 	session->env.fixture = strcmp(options->proc_root, "/proc") != 0;
 	session->env.still = session->env.fixture && attach;
 	r = open_proc(session, why);
@@ -238,6 +248,17 @@ static int wanted_metrics(struct dn_session *session, struct dn_metric_set *ret,
 	return 0;
 }
 
+/* denet's own need of descriptors grows with the tree; the command got the old limit. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max < 65536 ? limit.rlim_max : 65536;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int dn_session_plan(
 	struct dn_session *session, const pid_t *targets, unsigned n_targets, struct dn_why *why)
 {
@@ -245,6 +266,7 @@ int dn_session_plan(
 	struct dn_env *env = &session->env;
 	int r;
 
+	raise_descriptor_limit();
 	env->attach = session->attach;
 	env->no_children = options->no_children;
 	env->subreaper = !session->attach && !options->no_subreaper &&
@@ -278,6 +300,14 @@ int dn_session_open_backends(struct dn_session *session, struct dn_why *why)
 
 	/* Before any opens: what an open has to say of a metric must stay said. */
 	adopt_plan(session);
+	if (session->attach && !session->env.still) {
+		int r = dn_session_watch_targets(session);
+
+		if (r < 0) {
+			dn_why_set(why, "cannot watch the target: %s", strerror(-r));
+			return r;
+		}
+	}
 	for (unsigned i = plan->n_backends; i > 0; i--) {
 		struct dn_plan_backend *backend = &plan->backend[i - 1];
 		int r;
@@ -305,17 +335,6 @@ int dn_session_open_backends(struct dn_session *session, struct dn_why *why)
 	return 0;
 }
 
-/* denet's own need of descriptors grows with the tree; the command got the old limit. */
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
-		return;
-	limit.rlim_cur = limit.rlim_max < 65536 ? limit.rlim_max : 65536;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static int on_duration(struct dn_source *source, uint32_t events)
 {
 	dn_session_end(dn_container_of(source, struct dn_session, duration), "duration");
@@ -331,9 +350,7 @@ static int arm_duration(struct dn_session *session)
 	if (session->options->duration_ns == 0)
 		return 0;
 	session->duration.dispatch = on_duration;
-	session->duration.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (session->duration.fd < 0 ||
-		timerfd_settime(session->duration.fd, TFD_TIMER_ABSTIME, &when, NULL) < 0)
+	if (timerfd_settime(session->duration.fd, TFD_TIMER_ABSTIME, &when, NULL) < 0)
 		return -errno;
 	return dn_loop_add(session->loop, &session->duration, EPOLLIN);
 }
@@ -362,8 +379,6 @@ int dn_session_start(struct dn_session *session, struct dn_why *why)
 		    : dn_sampler_start(&session->sampler, session->loop, session->core.t0_ns);
 	if (r == 0 && !session->env.still)
 		r = arm_duration(session);
-	if (r == 0 && session->attach && !session->env.still)
-		r = dn_session_watch_targets(session);
 	if (r == 0 && !session->attach) {
 		session->gate_cpu_ns = child_cpu_ns(session->child.pid);
 		r = dn_spawn_open_gate(&session->child);
@@ -372,7 +387,6 @@ int dn_session_start(struct dn_session *session, struct dn_why *why)
 		dn_why_set(why, "cannot start measuring: %s", strerror(-r));
 		return r;
 	}
-	raise_descriptor_limit();
 	dn_session_started(session);
 	/* The command runs while denet reads what the header says of the machine. */
 	dn_session_header(session);

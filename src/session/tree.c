@@ -228,6 +228,22 @@ void dn_tree_rename(struct dn_tree *tree, pid_t pid, const char *name, size_t na
 		set_name(process, name, name_len);
 }
 
+/*
+ * Of a process that denet did not reap itself, these are what the last look saw and not what it had
+ * at its end: nobody could tell them from final values.
+ */
+static void forget_last_seen(struct dn_process *process)
+{
+	static const unsigned metrics[] = {DN_M_cpu_user_ns, DN_M_cpu_system_ns,
+		DN_M_cpu_run_delay_ns, DN_M_cpu_voluntary_switches, DN_M_cpu_involuntary_switches,
+		DN_M_memory_minor_faults, DN_M_memory_major_faults, DN_M_io_read_bytes,
+		DN_M_io_write_bytes, DN_M_io_read_chars, DN_M_io_write_chars, DN_M_io_read_calls,
+		DN_M_io_write_calls};
+
+	for (unsigned i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++)
+		dn_process_none(process, metrics[i]);
+}
+
 static void end(struct dn_tree *tree, struct dn_process *process, uint64_t t_ns)
 {
 	process->alive = false;
@@ -236,6 +252,8 @@ static void end(struct dn_tree *tree, struct dn_process *process, uint64_t t_ns)
 		process->exit_ns = process->start_ns;
 	tree->exited++;
 	tree->listener->exited(tree->listener, process, t_ns);
+	if (!process->exit_known)
+		forget_last_seen(process);
 	dn_top_add(&tree->top, process, process->exit_ns);
 	erase(tree, process);
 }

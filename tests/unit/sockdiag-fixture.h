@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The sockdiag backend on a real child that opens, uses and closes a loopback connection step by
- * step. To be included behind cmocka.h, by one test.
+ * step. To be included behind cmocka.h, by a test.
  */
 #ifndef DENET_SOCKDIAG_FIXTURE_H
 #define DENET_SOCKDIAG_FIXTURE_H
@@ -70,6 +70,29 @@ static void on_exited(struct dn_tree_listener *listener, struct dn_process *proc
 	tell(dn_container_of(listener, struct machine, listener), DN_PROCESS_EXITED, process);
 }
 
+/* Listens for both the child and whoever else a test forks; -1: none does. */
+static int listening = -1;
+static struct sockaddr_in listening_at;
+
+static void listening_begin(void)
+{
+	socklen_t len = sizeof(listening_at);
+
+	listening_at = (struct sockaddr_in){
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	listening = socket(AF_INET, SOCK_STREAM, 0);
+	assert_true(listening >= 0);
+	assert_int_equal(bind(listening, (struct sockaddr *)&listening_at, len), 0);
+	assert_int_equal(listen(listening, 7), 0);
+	assert_int_equal(getsockname(listening, (struct sockaddr *)&listening_at, &len), 0);
+}
+
+static void listening_end(void)
+{
+	close(listening);
+	listening = -1;
+}
+
 /* What the child does: a step for each byte it reads, a byte back when it is done. */
 static void child_main(int commands, int answers, bool client_first)
 {
@@ -92,6 +115,13 @@ static void child_main(int commands, int answers, bool client_first)
 			if (connect(client, (struct sockaddr *)&address, len) < 0)
 				_exit(4);
 			server = accept(listener, NULL, NULL);
+			break;
+		case 'a':
+			server = accept(listening, NULL, NULL);
+			if (recv(server, data, 101, MSG_WAITALL) != 101 ||
+				send(server, data, 1009, 0) != 1009)
+				_exit(7);
+			close(server);
 			break;
 		case 't':
 			if (send(client, data, 10007, 0) != 10007 ||
@@ -119,6 +149,20 @@ static void step(struct machine *machine, char command)
 	assert_int_equal(write(machine->to_child, &command, 1), 1);
 	assert_int_equal(read(machine->from_child, &answer, 1), 1);
 	assert_int_equal(answer, command);
+}
+
+/* A client outside the tree; the child has closed its end first. */
+static void call_child(struct machine *machine)
+{
+	char data[1009];
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(connect(fd, (struct sockaddr *)&listening_at, sizeof(listening_at)), 0);
+	assert_int_equal(send(fd, data, 101, 0), 101);
+	step(machine, 'a');
+	assert_int_equal(recv(fd, data, sizeof(data), MSG_WAITALL), sizeof(data));
+	assert_int_equal(recv(fd, data, 1, 0), 0);
+	close(fd);
 }
 
 static void machine_finish(struct machine *machine);
@@ -193,7 +237,8 @@ static void machine_finish(struct machine *machine)
 	close(machine->env.proc_fd);
 }
 
-static void expect_frame(struct machine *machine, bool final, uint64_t bytes, uint64_t sockets)
+static void expect_frame(
+	struct machine *machine, bool final, uint64_t rx, uint64_t tx, uint64_t sockets)
 {
 	struct dn_frame frame = {.final = final};
 
@@ -201,8 +246,8 @@ static void expect_frame(struct machine *machine, bool final, uint64_t bytes, ui
 	dn_sockdiag_of(machine->backend)->budget_ns = INT64_C(1000000000);
 	assert_int_equal(dn_backend_sockdiag.sample(machine->backend, &frame), 0);
 	assert_true(dn_frame_has(&frame, DN_M_network_rx_bytes));
-	assert_int_equal(frame.value[DN_M_network_rx_bytes].u64, bytes);
-	assert_int_equal(frame.value[DN_M_network_tx_bytes].u64, bytes);
+	assert_int_equal(frame.value[DN_M_network_rx_bytes].u64, rx);
+	assert_int_equal(frame.value[DN_M_network_tx_bytes].u64, tx);
 	assert_int_equal(frame.value[DN_M_network_sockets].u64, sockets);
 }
 

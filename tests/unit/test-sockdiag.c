@@ -215,6 +215,24 @@ static void test_snmp(void **state)
 	assert_int_equal(snmp.opens, 1110);
 }
 
+static void test_sockstat(void **state)
+{
+	uint64_t made = 0;
+
+	assert_int_equal(dn_sockstat_parse("sockets: used 7\n"
+					   "TCP: inuse 3 orphan 1 tw 5 alloc 1009 mem 2\n"
+					   "UDP: inuse 2 mem 1\n",
+				 &made),
+		0);
+	assert_int_equal(made, 1009);
+	assert_int_equal(dn_sockstat_parse("", &made), -EINVAL);
+	assert_int_equal(dn_sockstat_parse("sockets: used 7\nTCP: inuse 3\n", &made), -EINVAL);
+	assert_int_equal(
+		dn_sockstat_parse("sockets: used 7\nTCP: inuse 3\nUDP: alloc 5\n", &made), -EINVAL);
+	assert_int_equal(dn_sockstat_parse("x\nTCP: alloc ", &made), -EINVAL);
+	assert_int_equal(made, 1009);
+}
+
 static void test_inode(void **state)
 {
 	uint32_t inode = 0;
@@ -393,7 +411,7 @@ static void test_live(void **state)
 	machine_init(&machine, true);
 	step(&machine, 'c');
 	step(&machine, 't');
-	expect_frame(&machine, true, 10510, 2);
+	expect_frame(&machine, true, 10510, 10510, 2);
 	process = dn_tree_find(machine.core.tree, machine.child);
 	assert_non_null(process);
 	assert_int_equal(process->value[dn_process_slot(DN_M_network_rx_bytes)].u64, 10510);
@@ -412,13 +430,13 @@ static void test_closed(void **state)
 		step(&machine, 'c');
 		assert_true(dn_scan_round(s, true));
 		dn_sockdiag_dump(s, false);
-		expect_frame(&machine, false, 0, 2);
+		expect_frame(&machine, false, 0, 0, 2);
 		step(&machine, 't');
-		expect_frame(&machine, false, 10510, 2);
+		expect_frame(&machine, false, 10510, 10510, 2);
 		step(&machine, 't');
 		step(&machine, 'x');
 		reap(&machine);
-		expect_frame(&machine, true, 21020, 0);
+		expect_frame(&machine, true, 21020, 21020, 0);
 		/* Nothing of ours is in doubt; what others do at the same time may be. */
 		assert_int_equal(s->doubts.last_fin, 0);
 		assert_int_equal(s->doubts.reset, 0);
@@ -437,7 +455,7 @@ static void test_never_seen(void **state)
 	step(&machine, 't');
 	step(&machine, 'x');
 	reap(&machine);
-	expect_frame(&machine, true, 0, 0);
+	expect_frame(&machine, true, 0, 0, 0);
 	/* Nothing was attributed, and that is said. */
 	assert_int_equal(machine.quality[DN_M_network_rx_bytes], DN_QUALITY_LOWER_BOUND);
 	assert_int_equal(machine.quality[DN_M_network_tx_bytes], DN_QUALITY_LOWER_BOUND);
@@ -469,6 +487,7 @@ int main(void)
 		cmocka_unit_test(test_message_hostile_attributes),
 		cmocka_unit_test(test_snmp),
 		cmocka_unit_test(test_inode),
+		cmocka_unit_test(test_sockstat),
 		cmocka_unit_test(test_map),
 		cmocka_unit_test(test_received_alone),
 		cmocka_unit_test(test_received_unread),
