@@ -100,11 +100,11 @@ def slowdown(work, quick):
     print("## What the command pays: wall time under each tool, x of the bare command\n")
     load = lambda *a: [os.path.join(LOADS, a[0])] + [str(x) for x in a[1:]]
     rows = []
-    for title, argv in (("forkstorm 1000 0.1", load("forkstorm", 1000, "0.1")), ("execstorm 200 1", load("execstorm", 200, 1)),
+    for title, argv in (("forkstorm 500 1", load("forkstorm", 500, 1)), ("execstorm 200 1", load("execstorm", 200, 1)),
                         ("pingpong 50000", load("pingpong", 50000)), ("sleeps 2000 0", load("sleeps", 2000, 0)),
                         ("mixed 100000", load("mixed", 100000))):
-        commands = [("bare", argv), ("denet procfs", [DENET, "run", "--backend", "procfs", "-q", "--"] + argv),
-                    ("denet perf", [DENET, "run", "--backend", "perf", "-q", "--"] + argv)]
+        commands = [("bare", argv), ("denet procfs", [DENET, "run", "--backend", "procfs", "-o", "/dev/null", "--"] + argv),
+                    ("denet perf", [DENET, "run", "--backend", "perf", "-o", "/dev/null", "--"] + argv)]
         with_tool(commands, "perf", ["stat", "-o", "/dev/null", "--"] + argv, "perf stat")
         if "pingpong" not in title and "mixed" not in title:
             with_tool(commands, "strace", ["-c", "-f", "-o", "/dev/null"] + argv, "strace -c -f")

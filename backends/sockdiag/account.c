@@ -232,6 +232,7 @@ static void note_other(struct dn_sockdiag *s, const struct dn_tcp *tcp, bool bas
 		seen = calloc(1, sizeof(*seen));
 		if (!seen || dn_map_put(&s->seen, dn_tcp_cookie(tcp), seen, DN_SEEN_MAX) < 0) {
 			free(seen);
+			s->crowded = true;
 			s->theirs_live++;
 			return;
 		}

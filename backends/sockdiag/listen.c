@@ -272,7 +272,7 @@ static struct dn_listener *acceptor(
 	const struct dn_port *port = dn_map_get(&s->ports, tcp->id.idiag_sport);
 	struct dn_listener *found = NULL;
 
-	for (struct dn_listener *l = port ? port->first : NULL; l; l = l->next) {
+	for (struct dn_listener *l = port && !s->crowded ? port->first : NULL; l; l = l->next) {
 		if (!dn_endings_covers(l->family, &l->id, tcp))
 			continue;
 		if (!l->ours || !l->ready)
@@ -396,6 +396,8 @@ void dn_listen_settle(struct dn_sockdiag *s, bool alive)
 	if (s->accepted == 0 && (s->doubts.unknown == 0 || !may_release))
 		return;
 	if (s->accepted > 0 && alive) {
+		while ((l = dn_map_next(&s->guarded, &at)))
+			l->verified = false;
 		(void)dn_scan_round(s, true);
 		s->others.active = false;
 		(void)dn_listen_check(s, true);
@@ -403,7 +405,7 @@ void dn_listen_settle(struct dn_sockdiag *s, bool alive)
 		may_release = false;
 	}
 	dn_account_drain(s);
-	while ((l = dn_map_next(&s->listeners, &at))) {
+	for (at = 0; (l = dn_map_next(&s->listeners, &at));) {
 		if (!l->ours)
 			continue;
 		/* When the tree is dead, what still listens is somebody else's too. */

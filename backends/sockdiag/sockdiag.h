@@ -197,7 +197,7 @@ struct dn_sockdiag {
 	uint64_t accepted; /* connections in dn_listener.fresh and .aged, opened since measuring
 			      began */
 	bool unlisted; /* descriptors that may be listening sockets, nobody asked yet */
-	bool crowded; /* more listening sockets than can be remembered */
+	bool crowded; /* more listening sockets or connections of others than can be remembered */
 	bool left; /* the tree held a socket for a while that was no connection: perhaps it listened
 		    */
 	struct dn_traffic closed;

@@ -72,26 +72,6 @@ static void on_exited(struct dn_tree_listener *listener, struct dn_process *proc
 
 /* Listens for both the child and whoever else a test forks; -1: none does. */
 static int listening = -1;
-static struct sockaddr_in listening_at;
-
-static void listening_begin(void)
-{
-	socklen_t len = sizeof(listening_at);
-
-	listening_at = (struct sockaddr_in){
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	listening = socket(AF_INET, SOCK_STREAM, 0);
-	assert_true(listening >= 0);
-	assert_int_equal(bind(listening, (struct sockaddr *)&listening_at, len), 0);
-	assert_int_equal(listen(listening, 7), 0);
-	assert_int_equal(getsockname(listening, (struct sockaddr *)&listening_at, &len), 0);
-}
-
-static void listening_end(void)
-{
-	close(listening);
-	listening = -1;
-}
 
 /* What the child does: a step for each byte it reads, a byte back when it is done. */
 static void child_main(int commands, int answers, bool client_first)
@@ -149,20 +129,6 @@ static void step(struct machine *machine, char command)
 	assert_int_equal(write(machine->to_child, &command, 1), 1);
 	assert_int_equal(read(machine->from_child, &answer, 1), 1);
 	assert_int_equal(answer, command);
-}
-
-/* A client outside the tree; the child has closed its end first. */
-static void call_child(struct machine *machine)
-{
-	char data[1009];
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_int_equal(connect(fd, (struct sockaddr *)&listening_at, sizeof(listening_at)), 0);
-	assert_int_equal(send(fd, data, 101, 0), 101);
-	step(machine, 'a');
-	assert_int_equal(recv(fd, data, sizeof(data), MSG_WAITALL), sizeof(data));
-	assert_int_equal(recv(fd, data, 1, 0), 0);
-	close(fd);
 }
 
 static void machine_finish(struct machine *machine);

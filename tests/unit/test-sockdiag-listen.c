@@ -187,6 +187,41 @@ static void test_another_listened(void **state)
 
 /* ---- real sockets ---- */
 
+static struct sockaddr_in listening_at;
+
+static void listening_begin(void)
+{
+	socklen_t len = sizeof(listening_at);
+
+	listening_at = (struct sockaddr_in){
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	listening = socket(AF_INET, SOCK_STREAM, 0);
+	assert_true(listening >= 0);
+	assert_int_equal(bind(listening, (struct sockaddr *)&listening_at, len), 0);
+	assert_int_equal(listen(listening, 7), 0);
+	assert_int_equal(getsockname(listening, (struct sockaddr *)&listening_at, &len), 0);
+}
+
+static void listening_end(void)
+{
+	close(listening);
+	listening = -1;
+}
+
+/* A client outside the tree; the child has closed its end first. */
+static void call_child(struct machine *machine)
+{
+	char data[1009];
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(connect(fd, (struct sockaddr *)&listening_at, sizeof(listening_at)), 0);
+	assert_int_equal(send(fd, data, 101, 0), 101);
+	step(machine, 'a');
+	assert_int_equal(recv(fd, data, sizeof(data), MSG_WAITALL), sizeof(data));
+	assert_int_equal(recv(fd, data, 1, 0), 0);
+	close(fd);
+}
+
 static bool check_listening(struct dn_sockdiag *s)
 {
 	assert_true(dn_scan_round(s, true));
