@@ -105,8 +105,15 @@ static void keep_counters_monotonic(struct dn_session *session, struct dn_frame 
 
 		if (dn_metric_info(m)->kind != DN_KIND_COUNTER || last->type != DN_VALUE_U64)
 			continue;
-		if (frame->value[m].type == DN_VALUE_U64 && frame->value[m].u64 < last->u64)
-			frame->value[m].u64 = last->u64;
+		if (frame->value[m].type != DN_VALUE_U64 || frame->value[m].u64 >= last->u64)
+			continue;
+		/* perf's clock runs on while a hypervisor runs others; what is reaped tells, too
+		 * late. */
+		if (frame->final && m == DN_M_cpu_total_ns &&
+			last->u64 > frame->value[m].u64 + frame->value[m].u64 / 100)
+			dn_session_degrade(session, m, DN_QUALITY_SAMPLED,
+				"time that the hypervisor gave to others was counted on the way");
+		frame->value[m].u64 = last->u64;
 	}
 }
 
