@@ -75,7 +75,7 @@ def cpu_is_right(result, charged, complete=True, ends_are_known=True):
     if charged:
         # setpriv, and denet's last steps after its own account, are charged too: a few ms.
         # perf's clock also counts what a hypervisor stole on the way; then the quality is no longer exact.
-    assert value <= charged * (1.01 if result.quality("cpu.total_ns") == "exact" else 1.25) + 1000000, said
+        assert value <= charged * (1.01 if result.quality("cpu.total_ns") == "exact" else 1.25) + 1000000, said
         if complete or quality != "lower_bound":
             # A counter is gone before the kernel has put its task away: that work is charged to nobody's clock.
             assert value >= 0.99 * charged - 8000000 - 150000 * result.truth["processes"], said
