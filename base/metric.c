@@ -9,6 +9,8 @@
 
 #define COUNTER DN_KIND_COUNTER
 #define GAUGE DN_KIND_GAUGE
+#define HISTOGRAM DN_KIND_HISTOGRAM
+#define TABLE DN_KIND_TABLE
 #define NS DN_UNIT_NS
 #define BYTES DN_UNIT_BYTES
 #define COUNT DN_UNIT_COUNT
@@ -19,6 +21,7 @@
 #define NONE DN_FLAG_NONE
 #define PROC DN_FLAG_PROC
 #define DERIVED DN_FLAG_DERIVED
+#define IN(group) (DN_PROBES_##group << DN_FLAG_GROUP_SHIFT)
 
 static const struct dn_metric_info rows[DN_M_STATIC_N] = {
 #define M(id, name, kind, unit, scope, flags, help, sources)                                       \
@@ -107,6 +110,17 @@ void dn_metric_reset(void)
 	}
 }
 
+const struct dn_probes_info *dn_probes_info(unsigned group)
+{
+	static const struct dn_probes_info groups[DN_PROBES_N] = {
+#define G(id, name, on, help) [DN_PROBES_##id] = {name, on, help},
+#include <denet/probes.def>
+#undef G
+	};
+
+	return group > DN_PROBES_NONE && group < DN_PROBES_N ? &groups[group] : NULL;
+}
+
 const char *dn_quality_name(enum dn_quality quality)
 {
 	static const char *const names[] = {
@@ -131,7 +145,9 @@ const char *dn_unit_name(enum dn_metric_unit unit)
 
 const char *dn_kind_name(enum dn_metric_kind kind)
 {
-	return kind == DN_KIND_COUNTER ? "counter" : "gauge";
+	static const char *const names[] = {"counter", "gauge", "histogram", "table"};
+
+	return (unsigned)kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "gauge";
 }
 
 const char *dn_scope_key(enum dn_metric_scope scope)

@@ -14,6 +14,7 @@
 
 #include <sys/resource.h>
 
+#include <denet/event.h>
 #include <denet/frame.h>
 #include <denet/loop.h>
 #include <denet/metric.h>
@@ -39,6 +40,13 @@ struct dn_env {
 	const char *events; /* --events, libpfm4 syntax, comma separated; or NULL */
 	const char *script; /* --fake: script for the fake backend; or NULL */
 	uint64_t interval_ns; /* first sampling interval */
+	uint32_t groups; /* probe groups that are on: a bit per enum dn_probe_group */
+	uint32_t sample_every[DN_PROBES_N]; /* --sample: of so many events one is looked at; 0 and 1: all
+					    */
+	double max_overhead_percent; /* --max-overhead, 100 is one busy core; 0: no budget */
+	unsigned paths; /* --paths: so many files are told by path; 0: none */
+	bool detail; /* tables and histograms are wanted in every frame, not only in the final one */
+	bool account_bpf; /* --account: measure the run time of BPF programs, which costs */
 	struct dn_metric_set wanted; /* what is not wanted is not tried */
 };
 
@@ -95,6 +103,12 @@ struct dn_core {
 	/* n events were lost by this source; the touched metrics are degraded by the caller. */
 	void (*lost)(struct dn_core *core, const char *source, uint64_t n);
 	/*
+	 * Something worth a record of its own. process: whom it is about, or NULL; text: a sentence. t_ns
+	 * is CLOCK_MONOTONIC, absolute.
+	 */
+	void (*event)(struct dn_core *core, enum dn_event_type type,
+		const struct dn_process *process, uint64_t t_ns, const char *text);
+	/*
 	 * Brings the process table up to date between samples: births and deaths are told before it
 	 * returns. Not to be called from on_event. May be NULL.
 	 */
@@ -124,6 +138,16 @@ struct dn_process_event {
 	uint64_t t_ns; /* CLOCK_MONOTONIC, absolute */
 	const struct rusage *rusage; /* REAPED: the process and all that it had reaped */
 	int wait_status;
+};
+
+/* What a backend costs beside denet's own CPU time and memory. All are sums over backends. */
+struct dn_cost {
+	bool has_bpf; /* some backend runs programs in the kernel */
+	uint32_t bpf_programs, bpf_maps;
+	uint64_t bpf_map_bytes; /* memory of the maps, as the kernel tells it */
+	bool has_bpf_ns; /* run times were measured (--account) */
+	uint64_t bpf_ns, bpf_runs; /* of all processes, bystanders included */
+	uint64_t load_ns, attach_ns; /* wall time of setting up */
 };
 
 struct dn_backend_ops;
@@ -168,6 +192,8 @@ struct dn_backend_ops {
 	/* Required. Appends what it was assigned; what has no value now is left out. Negative
 	 * errno: the backend is dead. */
 	int (*sample)(struct dn_backend *backend, struct dn_frame *frame);
+	/* Optional. Adds its own cost. */
+	void (*cost)(struct dn_backend *backend, struct dn_cost *cost);
 	/* Optional. */
 	void (*on_event)(struct dn_backend *backend, const struct dn_process_event *event);
 	/* Required. Accepts NULL and half-open instances. */

@@ -8,13 +8,24 @@
 
 #include <denet/metric.h>
 
-enum dn_value_type { DN_VALUE_NONE = 0, DN_VALUE_U64, DN_VALUE_F64 };
+enum dn_value_type {
+	DN_VALUE_NONE = 0,
+	DN_VALUE_U64,
+	DN_VALUE_F64,
+	DN_VALUE_HISTOGRAM,
+	DN_VALUE_TABLE,
+};
+
+struct dn_histogram; /* table.h */
+struct dn_table;
 
 struct dn_value {
 	enum dn_value_type type;
 	union {
 		uint64_t u64;
 		double f64;
+		const struct dn_histogram *histogram;
+		const struct dn_table *table;
 	};
 };
 
@@ -38,6 +49,20 @@ static inline void dn_frame_f64(struct dn_frame *frame, unsigned id, double valu
 {
 	frame->value[id].type = DN_VALUE_F64;
 	frame->value[id].f64 = value;
+}
+
+/* What they point to is the backend's, and stays as it is until its next sample. */
+static inline void dn_frame_histogram(
+	struct dn_frame *frame, unsigned id, const struct dn_histogram *histogram)
+{
+	frame->value[id].type = DN_VALUE_HISTOGRAM;
+	frame->value[id].histogram = histogram;
+}
+
+static inline void dn_frame_table(struct dn_frame *frame, unsigned id, const struct dn_table *table)
+{
+	frame->value[id].type = DN_VALUE_TABLE;
+	frame->value[id].table = table;
 }
 
 static inline bool dn_frame_has(const struct dn_frame *frame, unsigned id)

@@ -18,10 +18,37 @@ enum dn_metric {
 	DN_METRIC_MAX = DN_M_STATIC_N + DN_METRIC_DYNAMIC_MAX,
 };
 
-enum dn_metric_kind { DN_KIND_COUNTER, DN_KIND_GAUGE };
+enum dn_metric_kind {
+	DN_KIND_COUNTER,
+	DN_KIND_GAUGE,
+	DN_KIND_HISTOGRAM, /* a distribution (table.h); cumulative, the unit is that of its values */
+	DN_KIND_TABLE, /* counters by key (table.h); cumulative, the unit is that of its rows */
+};
 enum dn_metric_unit { DN_UNIT_NS, DN_UNIT_BYTES, DN_UNIT_COUNT, DN_UNIT_RATIO, DN_UNIT_PERCENT };
 enum dn_metric_scope { DN_SCOPE_TREE, DN_SCOPE_SYSTEM };
+
+/*
+ * Probe groups: what is measured together, switched on together (--probes) and fails together. A row
+ * without a group belongs to every run.
+ */
+enum dn_probe_group {
+	DN_PROBES_NONE,
+#define G(id, name, on, help) DN_PROBES_##id,
+#include "probes.def"
+#undef G
+	DN_PROBES_N,
+};
+
+#define DN_FLAG_GROUP_SHIFT 8
 enum dn_metric_flags { DN_FLAG_NONE = 0, DN_FLAG_PROC = 1 << 0, DN_FLAG_DERIVED = 1 << 1 };
+
+struct dn_probes_info {
+	const char *name; /* as --probes takes it */
+	bool on; /* part of every run */
+	const char *help;
+};
+/* NULL for DN_PROBES_NONE and what does not exist. */
+const struct dn_probes_info *dn_probes_info(unsigned group);
 
 /* Best first: comparing two qualities with < asks which is better. */
 enum dn_quality {
@@ -53,6 +80,11 @@ struct dn_metric_info {
 	const char *sources;
 };
 
+static inline enum dn_probe_group dn_metric_group(const struct dn_metric_info *info)
+{
+	return (enum dn_probe_group)(info->flags >> DN_FLAG_GROUP_SHIFT);
+}
+
 /* NULL for an id that does not exist. */
 const struct dn_metric_info *dn_metric_info(unsigned id);
 /* Static and dynamic rows: valid ids are 0 .. dn_metric_count() - 1. */
@@ -73,7 +105,7 @@ const char *dn_quality_name(enum dn_quality quality); /* "exact", ... */
 const char *dn_fact_name(
 	enum dn_fact fact); /* "ok", "unsupported", "denied", "broken", "untried" */
 const char *dn_unit_name(enum dn_metric_unit unit);
-const char *dn_kind_name(enum dn_metric_kind kind);
+const char *dn_kind_name(enum dn_metric_kind kind); /* "counter", "gauge", "histogram", "table" */
 /* The key in a record that holds metrics of this scope: "tree" or "system". */
 const char *dn_scope_key(enum dn_metric_scope scope);
 /* DN_FACT_* for 0 or a negative errno. */

@@ -50,25 +50,7 @@ struct dn_run {
 	unsigned n_backends;
 	struct dn_metric_state metric[DN_METRIC_MAX];
 	bool per_process;
-};
-
-enum dn_event_type {
-	DN_EVENT_FORK,
-	DN_EVENT_EXEC,
-	DN_EVENT_EXIT,
-	DN_EVENT_GAP, /* the machine slept or denet was stopped */
-	DN_EVENT_BACKEND_LOST, /* a backend died; text says which and why */
-	DN_EVENT_CPUS_CHANGED, /* the set of online CPUs changed */
-	DN_EVENT_TARGET_LOST, /* a target of attach is gone */
-};
-const char *dn_event_name(
-	enum dn_event_type type); /* "fork", "exec", "exit", "gap", "backend_lost", ... */
-
-struct dn_event {
-	enum dn_event_type type;
-	uint64_t t_ns; /* since measuring began */
-	const struct dn_process *process; /* FORK, EXEC, EXIT, TARGET_LOST */
-	const char *text; /* the others; may be NULL */
+	bool detail; /* tables and histograms in every sample */
 };
 
 /* One line of the summary's "commands": all processes of one name. */
@@ -94,6 +76,7 @@ struct dn_summary {
 	uint64_t lost_samples; /* ticks that did not happen in time */
 	uint64_t self_cpu_ns; /* denet's own, command excluded */
 	uint64_t self_max_rss_bytes; /* 0: unknown */
+	struct dn_cost cost; /* of the backends */
 	const struct dn_command_total *command; /* by CPU, most expensive first */
 	unsigned n_commands;
 	uint64_t commands_other; /* processes of names that did not fit the bounded table */
