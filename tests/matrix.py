@@ -233,7 +233,7 @@ def stage_checks(count, options):
         done = subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Iinclude", "-fsyntax-only",
                                "-x", "c", "-"], input=f"#include <denet/{header.name}>\n#include <denet/{header.name}>\n", cwd=ROOT, capture_output=True, text=True)
         count.add(f"checks: {header.name} compiles alone", done.returncode == 0, done.stderr)
-    files = sorted(path for folder in ("base", "host", "backends", "src", "include", "tests") for path in (ROOT / folder).rglob("*.[ch]"))
+    files = sorted(path for folder in ("base", "host", "syscalls", "backends", "src", "include", "tests") for path in (ROOT / folder).rglob("*.[ch]"))
     if shutil.which("clang-format"):
         done = subprocess.run(["clang-format", "--dry-run", "-Werror", *files], cwd=ROOT, capture_output=True, text=True)
         bad = sorted({line.partition(":")[0] for line in done.stderr.splitlines() if ": error:" in line})
