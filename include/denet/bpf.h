@@ -53,6 +53,14 @@ int dn_bpf_open(enum dn_bpf_kind kind, uint32_t id);
 /* What is pinned at a path, to be looked at only; a descriptor or negative errno. */
 int dn_bpf_open_pinned(const char *path);
 
+/*
+ * Calls visit for what is pinned in the BPF filesystems of this mount namespace, until it returns
+ * something else than 0, which is returned. 0; 1 when there was more than is looked at; negative
+ * errno.
+ */
+int dn_bpf_pins_visit(int proc_fd,
+	int (*visit)(enum dn_bpf_kind kind, uint32_t id, const char *path, void *data), void *data);
+
 int dn_bpf_prog_read(int fd, struct dn_bpf_prog *ret);
 int dn_bpf_map_read(int fd, struct dn_bpf_map *ret);
 int dn_bpf_link_read(int fd, struct dn_bpf_link *ret);

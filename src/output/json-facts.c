@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is known before anything is measured, as JSON. */
+/* What is known before anything is measured, and parts that documents share, as JSON. */
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "json-facts.h"
 
@@ -157,4 +158,50 @@ void dn_json_put_metric_states(struct dn_json *json, const struct dn_run *run, b
 		dn_json_object_end(json);
 	}
 	dn_json_object_end(json);
+}
+
+/* RFC 3339 by hand: gmtime_r() would read the time zone files. */
+void dn_json_put_time(struct dn_json *json, const char *key, const struct timespec *time)
+{
+	int64_t days = time->tv_sec / 86400, seconds = time->tv_sec % 86400;
+	int64_t era, year;
+	unsigned of_era, of_year, month, year_of_era;
+	char text[64];
+
+	if (seconds < 0) {
+		seconds += 86400;
+		days--;
+	}
+	/* Days from 0000-03-01, in eras of 400 years: leap days come last and need no cases. */
+	days += 719468;
+	era = (days >= 0 ? days : days - 146096) / 146097;
+	of_era = (unsigned)(days - era * 146097);
+	year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+	month = (5 * of_year + 2) / 153;
+	year = era * 400 + year_of_era + (month >= 10);
+	snprintf(text, sizeof(text), "%04lld-%02u-%02uT%02u:%02u:%02u.%06uZ", (long long)year,
+		month < 10 ? month + 3 : month - 9, of_year - (153 * month + 2) / 5 + 1,
+		(unsigned)(seconds / 3600), (unsigned)(seconds / 60 % 60), (unsigned)(seconds % 60),
+		(unsigned)(time->tv_nsec / 1000));
+	dn_json_put_string(json, key, text);
+}
+
+/* The raw bytes in hex beside a name that the stream can't hold as it is. */
+void dn_json_put_name(struct dn_json *json, const char *name)
+{
+	static const char digits[] = "0123456789abcdef";
+	char hex[2 * DN_PROCESS_NAME_MAX];
+	size_t len = strnlen(name, DN_PROCESS_NAME_MAX);
+
+	dn_json_key_n(json, "name", 4);
+	dn_json_string_n(json, name, len);
+	if (dn_utf8_valid(name, len))
+		return;
+	for (size_t i = 0; i < len; i++) {
+		hex[2 * i] = digits[(unsigned char)name[i] >> 4];
+		hex[2 * i + 1] = digits[(unsigned char)name[i] & 15];
+	}
+	dn_json_key(json, "name_hex");
+	dn_json_string_n(json, hex, 2 * len);
 }

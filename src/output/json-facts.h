@@ -14,5 +14,9 @@ void dn_json_put_privileges(struct dn_json *json, const struct dn_machine *machi
 void dn_json_put_backends(struct dn_json *json, const struct dn_run *run);
 /* Wanted metrics; changed_only: those that differ from what the header said. */
 void dn_json_put_metric_states(struct dn_json *json, const struct dn_run *run, bool changed_only);
+/* RFC 3339, UTC, microseconds. */
+void dn_json_put_time(struct dn_json *json, const char *key, const struct timespec *time);
+/* Raw bytes as "name"; those that are not UTF-8 as "name_hex" too. */
+void dn_json_put_name(struct dn_json *json, const char *name);
 
 #endif

@@ -74,52 +74,6 @@ static void put_i64(struct dn_json *json, const char *key, int64_t value)
 	dn_json_i64(json, value);
 }
 
-/* The raw bytes in hex beside a name that the stream can't hold as it is. */
-static void put_name(struct dn_json *json, const char *name)
-{
-	static const char digits[] = "0123456789abcdef";
-	char hex[2 * DN_PROCESS_NAME_MAX];
-	size_t len = strnlen(name, DN_PROCESS_NAME_MAX);
-
-	dn_json_key_n(json, "name", 4);
-	dn_json_string_n(json, name, len);
-	if (dn_utf8_valid(name, len))
-		return;
-	for (size_t i = 0; i < len; i++) {
-		hex[2 * i] = digits[(unsigned char)name[i] >> 4];
-		hex[2 * i + 1] = digits[(unsigned char)name[i] & 15];
-	}
-	dn_json_key(json, "name_hex");
-	dn_json_string_n(json, hex, 2 * len);
-}
-
-/* RFC 3339 by hand: gmtime_r() would read the time zone files. */
-static void put_time(struct dn_json *json, const struct timespec *time)
-{
-	int64_t days = time->tv_sec / 86400, seconds = time->tv_sec % 86400;
-	int64_t era, year;
-	unsigned of_era, of_year, month, year_of_era;
-	char text[64];
-
-	if (seconds < 0) {
-		seconds += 86400;
-		days--;
-	}
-	/* Days from 0000-03-01, in eras of 400 years: leap days come last and need no cases. */
-	days += 719468;
-	era = (days >= 0 ? days : days - 146096) / 146097;
-	of_era = (unsigned)(days - era * 146097);
-	year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-	of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-	month = (5 * of_year + 2) / 153;
-	year = era * 400 + year_of_era + (month >= 10);
-	snprintf(text, sizeof(text), "%04lld-%02u-%02uT%02u:%02u:%02u.%06uZ", (long long)year,
-		month < 10 ? month + 3 : month - 9, of_year - (153 * month + 2) / 5 + 1,
-		(unsigned)(seconds / 3600), (unsigned)(seconds / 60 % 60), (unsigned)(seconds % 60),
-		(unsigned)(time->tv_nsec / 1000));
-	dn_json_put_string(json, "time", text);
-}
-
 /* The header */
 
 static int header(struct dn_sink *sink, const struct dn_run *run)
@@ -139,7 +93,7 @@ static int header(struct dn_sink *sink, const struct dn_run *run)
 	begin(json, "header");
 	dn_json_put_u64(json, "schema", DN_SCHEMA_VERSION);
 	dn_json_put_string(json, "denet", DENET_VERSION);
-	put_time(json, &run->time);
+	dn_json_put_time(json, "time", &run->time);
 	dn_json_put_string(json, "mode", run->mode);
 	dn_json_key(json, "command");
 	if (run->command) {
@@ -198,7 +152,7 @@ static void put_process(struct jsonl *self, const struct dn_process *process, bo
 		put_key_null(json, "end_ns");
 	else if (with_end)
 		dn_json_put_u64(json, "end_ns", process->exit_ns);
-	put_name(json, process->name);
+	dn_json_put_name(json, process->name);
 	dn_json_layout_put(json, &self->process, process->value);
 	dn_json_object_end(json);
 }
@@ -241,7 +195,7 @@ static int event(struct dn_sink *sink, const struct dn_run *run, const struct dn
 	if (process) {
 		put_i64(json, "pid", process->pid);
 		put_i64(json, "ppid", process->ppid);
-		put_name(json, process->name);
+		dn_json_put_name(json, process->name);
 		if (ev->type == DN_EVENT_EXIT && process->exit_known &&
 			WIFEXITED(process->wait_status))
 			put_i64(json, "code", WEXITSTATUS(process->wait_status));
@@ -288,7 +242,7 @@ static void put_commands(struct dn_json *json, const struct dn_summary *summary)
 		const struct dn_command_total *command = &summary->command[i];
 
 		dn_json_object(json);
-		put_name(json, command->name);
+		dn_json_put_name(json, command->name);
 		dn_json_put_u64(json, "count", command->count);
 		if (command->has_cpu)
 			dn_json_put_u64(json, "cpu_ns", command->cpu_ns);
