@@ -41,11 +41,13 @@ struct dn_env {
 	const char *script; /* --fake: script for the fake backend; or NULL */
 	uint64_t interval_ns; /* first sampling interval */
 	uint32_t groups; /* probe groups that are on: a bit per enum dn_probe_group */
-	uint32_t sample_every[DN_PROBES_N]; /* --sample: of so many events one is looked at; 0 and 1: all
-					    */
+	uint32_t sample_every[DN_PROBES_N]; /* --sample: of so many events one is looked at; 0 and
+					     * 1: all
+					     */
 	double max_overhead_percent; /* --max-overhead, 100 is one busy core; 0: no budget */
 	unsigned paths; /* --paths: so many files are told by path; 0: none */
-	bool detail; /* tables and histograms are wanted in every frame, not only in the final one */
+	bool detail; /* tables and histograms are wanted in every frame, not only in the final one
+		      */
 	bool account_bpf; /* --account: measure the run time of BPF programs, which costs */
 	struct dn_metric_set wanted; /* what is not wanted is not tried */
 };
@@ -103,8 +105,8 @@ struct dn_core {
 	/* n events were lost by this source; the touched metrics are degraded by the caller. */
 	void (*lost)(struct dn_core *core, const char *source, uint64_t n);
 	/*
-	 * Something worth a record of its own. process: whom it is about, or NULL; text: a sentence. t_ns
-	 * is CLOCK_MONOTONIC, absolute.
+	 * Something worth a record of its own. process: whom it is about, or NULL; text: a
+	 * sentence. t_ns is CLOCK_MONOTONIC, absolute.
 	 */
 	void (*event)(struct dn_core *core, enum dn_event_type type,
 		const struct dn_process *process, uint64_t t_ns, const char *text);

@@ -26,7 +26,8 @@ const char *dn_event_name(
 struct dn_event {
 	enum dn_event_type type;
 	uint64_t t_ns; /* since measuring began */
-	const struct dn_process *process; /* FORK, EXEC, EXIT, TARGET_LOST; may be NULL in LIMIT, SECURITY, OOM */
+	const struct dn_process
+		*process; /* FORK, EXEC, EXIT, TARGET_LOST; may be NULL in LIMIT, SECURITY, OOM */
 	const char *text; /* all but FORK, EXEC and EXIT; may be NULL */
 };
 

@@ -21,15 +21,16 @@ enum dn_metric {
 enum dn_metric_kind {
 	DN_KIND_COUNTER,
 	DN_KIND_GAUGE,
-	DN_KIND_HISTOGRAM, /* a distribution (table.h); cumulative, the unit is that of its values */
+	DN_KIND_HISTOGRAM, /* a distribution (table.h); cumulative, the unit is that of its values
+			    */
 	DN_KIND_TABLE, /* counters by key (table.h); cumulative, the unit is that of its rows */
 };
 enum dn_metric_unit { DN_UNIT_NS, DN_UNIT_BYTES, DN_UNIT_COUNT, DN_UNIT_RATIO, DN_UNIT_PERCENT };
 enum dn_metric_scope { DN_SCOPE_TREE, DN_SCOPE_SYSTEM };
 
 /*
- * Probe groups: what is measured together, switched on together (--probes) and fails together. A row
- * without a group belongs to every run.
+ * Probe groups: what is measured together, switched on together (--probes) and fails together. A
+ * row without a group belongs to every run.
  */
 enum dn_probe_group {
 	DN_PROBES_NONE,

@@ -12,8 +12,9 @@
 #include <denet/frame.h>
 
 /*
- * Log-linear: eight buckets per power of two, so that a bucket's bounds differ by at most 12.5 %, and
- * one bucket per value below 16. The kernel side (bpf/histogram.bpf.h) counts in the same buckets.
+ * Log-linear: eight buckets per power of two, so that a bucket's bounds differ by at most 12.5 %,
+ * and one bucket per value below 16. The kernel side (bpf/histogram.bpf.h) counts in the same
+ * buckets.
  */
 #define DN_HISTOGRAM_SUB 8
 #define DN_HISTOGRAM_N 496
@@ -29,8 +30,8 @@ unsigned dn_histogram_index(uint64_t value);
 uint64_t dn_histogram_upper(unsigned index);
 void dn_histogram_add(struct dn_histogram *histogram, uint64_t value, uint64_t times);
 void dn_histogram_merge(struct dn_histogram *into, const struct dn_histogram *from);
-/* The upper bound of the bucket that holds the p-th part (0 to 1) of the values, within min and max;
- * 0 when there are none. */
+/* The upper bound of the bucket that holds the p-th part (0 to 1) of the values, within min and
+ * max; 0 when there are none. */
 uint64_t dn_histogram_percentile(const struct dn_histogram *histogram, double p);
 
 #define DN_TABLE_COLUMNS_MAX 8
@@ -44,7 +45,8 @@ struct dn_table_row {
 struct dn_table {
 	const char *const *column; /* names, static */
 	unsigned n_columns;
-	const struct dn_table_row *row; /* in the order in which they are to be shown, keys differ */
+	const struct dn_table_row
+		*row; /* in the order in which they are to be shown, keys differ */
 	unsigned n_rows;
 	uint64_t other; /* events of keys that found no room */
 };
