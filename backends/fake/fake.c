@@ -12,6 +12,7 @@
 #include <denet/fs.h>
 
 #include "script.h"
+#include "values.h"
 
 extern const struct dn_backend_ops dn_backend_fake;
 
@@ -25,6 +26,7 @@ struct fake {
 	struct dn_core *core;
 	uint64_t seq; /* of the last sample */
 	uint64_t prime[DN_M_STATIC_N]; /* without a script */
+	struct dn_fake_values values;
 };
 
 /* A prime of its own for each row of the registry. */
@@ -177,24 +179,30 @@ static void fill_process(struct fake *fake, struct dn_process *process, uint64_t
 	}
 }
 
-static void sample_everything(struct fake *fake, struct dn_frame *frame)
+static int sample_everything(struct fake *fake, struct dn_frame *frame)
 {
 	for (unsigned id = 0; id < DN_M_STATIC_N; id++) {
 		const struct dn_metric_info *info = dn_metric_info(id);
+		int r = 0;
 
 		if (!dn_metric_set_has(&fake->assigned, id) || dn_fake_is_from_table(id))
 			continue;
-		if (info->unit == DN_UNIT_RATIO || info->unit == DN_UNIT_PERCENT)
+		if (info->kind == DN_KIND_HISTOGRAM || info->kind == DN_KIND_TABLE)
+			r = dn_fake_invent(&fake->values, frame, id, fake->prime[id], frame->seq);
+		else if (info->unit == DN_UNIT_RATIO || info->unit == DN_UNIT_PERCENT)
 			dn_frame_f64(frame, id,
 				(double)frame->seq /
 					(double)dn_add_sat(frame->seq, fake->prime[id]));
 		else
 			dn_frame_u64(frame, id, invented(fake, id, frame->seq));
+		if (r < 0)
+			return r;
 	}
 	for (struct dn_process *p = dn_tree_first(fake->core->tree); p; p = p->next) {
 		if (p->is_target)
 			fill_process(fake, p, frame->seq);
 	}
+	return 0;
 }
 
 /* A target that ends before the next tick is not in the table then. */
@@ -216,48 +224,95 @@ static void process_value(struct fake *fake, const struct dn_fake_action *action
 		process->value[slot] = action->value;
 }
 
+static void tell_event(struct fake *fake, const struct dn_fake_action *action)
+{
+	const struct dn_process *process =
+		action->pid == DN_FAKE_PID_NONE
+			? NULL
+			: dn_tree_find(fake->core->tree, resolve(fake, action->pid));
+
+	fake->core->event(fake->core, action->event, process, dn_now_ns(), action->text);
+}
+
+static int apply(struct fake *fake, struct dn_frame *frame, const struct dn_fake_action *action)
+{
+	bool assigned = dn_metric_set_has(&fake->assigned, action->metric);
+
+	switch (action->type) {
+	case DN_FAKE_VALUE:
+		if (assigned)
+			frame->value[action->metric] = action->value;
+		return 0;
+	case DN_FAKE_CELL:
+		return assigned ? dn_fake_write(&fake->values, frame, action->metric, action->text,
+					  action->column, &action->value)
+				: 0;
+	case DN_FAKE_PROCESS_VALUE:
+		if (assigned)
+			process_value(fake, action);
+		return 0;
+	case DN_FAKE_DEGRADE:
+		fake->core->degrade(fake->core, action->metric, action->quality, action->text);
+		return 0;
+	case DN_FAKE_LOST:
+		fake->core->lost(fake->core, "fake", action->n);
+		return 0;
+	case DN_FAKE_EVENT:
+		tell_event(fake, action);
+		return 0;
+	case DN_FAKE_ERROR:
+		return action->error;
+	case DN_FAKE_FORK:
+	case DN_FAKE_EXEC:
+	case DN_FAKE_EXIT:
+		return 0;
+	}
+	return 0;
+}
+
 static int fake_sample(struct dn_backend *backend, struct dn_frame *frame)
 {
 	struct fake *fake = dn_container_of(backend, struct fake, backend);
 	uint64_t seq = frame->seq, sample_seq;
 
 	fake->seq = seq;
-	if (!fake->scripted) {
-		sample_everything(fake, frame);
-		return 0;
-	}
+	if (!fake->scripted)
+		return sample_everything(fake, frame);
 	apply_lives(fake, seq);
+	dn_fake_begin(&fake->values);
 	sample_seq = seq < fake->script.last_sample ? seq : fake->script.last_sample;
 	for (size_t i = 0; i < fake->script.n_actions; i++) {
-		struct dn_fake_action *action = &fake->script.action[i];
+		const struct dn_fake_action *action = &fake->script.action[i];
+		bool repeats = action->type == DN_FAKE_VALUE || action->type == DN_FAKE_CELL;
+		int r;
 
-		if (action->seq != (action->type == DN_FAKE_VALUE ? sample_seq : seq))
+		if (action->seq != (repeats ? sample_seq : seq))
 			continue;
-		switch (action->type) {
-		case DN_FAKE_VALUE:
-			if (dn_metric_set_has(&fake->assigned, action->metric))
-				frame->value[action->metric] = action->value;
-			break;
-		case DN_FAKE_PROCESS_VALUE:
-			if (dn_metric_set_has(&fake->assigned, action->metric))
-				process_value(fake, action);
-			break;
-		case DN_FAKE_DEGRADE:
-			fake->core->degrade(
-				fake->core, action->metric, action->quality, action->text);
-			break;
-		case DN_FAKE_LOST:
-			fake->core->lost(fake->core, "fake", action->n);
-			break;
-		case DN_FAKE_ERROR:
-			return action->error;
-		case DN_FAKE_FORK:
-		case DN_FAKE_EXEC:
-		case DN_FAKE_EXIT:
-			break;
-		}
+		r = apply(fake, frame, action);
+		if (r < 0)
+			return r;
 	}
 	return 0;
+}
+
+static void add(uint64_t *sum, uint64_t value)
+{
+	*sum = dn_add_sat(*sum, value);
+}
+
+static void fake_cost(struct dn_backend *backend, struct dn_cost *cost)
+{
+	const struct dn_cost *own = &dn_container_of(backend, struct fake, backend)->script.cost;
+
+	cost->has_bpf |= own->has_bpf;
+	cost->has_bpf_ns |= own->has_bpf_ns;
+	cost->bpf_programs += own->bpf_programs;
+	cost->bpf_maps += own->bpf_maps;
+	add(&cost->bpf_map_bytes, own->bpf_map_bytes);
+	add(&cost->bpf_ns, own->bpf_ns);
+	add(&cost->bpf_runs, own->bpf_runs);
+	add(&cost->load_ns, own->load_ns);
+	add(&cost->attach_ns, own->attach_ns);
 }
 
 static void fake_close(struct dn_backend *backend)
@@ -268,6 +323,7 @@ static void fake_close(struct dn_backend *backend)
 		return;
 	fake = dn_container_of(backend, struct fake, backend);
 	dn_fake_script_finish(&fake->script);
+	dn_fake_values_finish(&fake->values);
 	free(fake);
 }
 
@@ -279,6 +335,7 @@ const struct dn_backend_ops dn_backend_fake = {
 	.open = fake_open,
 	.drain = fake_drain,
 	.sample = fake_sample,
+	.cost = fake_cost,
 	.on_event = fake_on_event,
 	.close = fake_close,
 };

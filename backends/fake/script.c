@@ -8,262 +8,14 @@
 #include <denet/fs.h>
 #include <denet/log.h>
 
-#include "script.h"
+#include "script-words.h"
 
-#define WORD_MAX 512
-
-struct parser {
-	const char *p, *end; /* of the line */
-	unsigned line;
-	const struct dn_env *env;
-	struct dn_probe *probe;
-	struct dn_fake_script *script;
-	char word[WORD_MAX];
-};
-
-static int bad(struct parser *parser, const char *what, const char *word)
-{
-	char safe[128];
-
-	dn_text_safe(word, strlen(word), 60, safe, sizeof(safe));
-	parser->probe->reason = dn_probe_printf(parser->probe, "fake script, line %u: %s%s%s",
-		parser->line, what, *word ? ": " : "", safe);
-	return -EINVAL;
-}
-
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r';
-}
-
-static int hex(char c)
-{
-	const char *digits = "0123456789abcdef", *d = c ? strchr(digits, c | 0x20) : NULL;
-
-	return d ? (int)(d - digits) : -1;
-}
-
-/* One escape behind the backslash; the character, or -1. */
-static int unescape(struct parser *parser)
-{
-	char c = parser->p < parser->end ? *parser->p++ : '\0';
-	int high, low;
-
-	switch (c) {
-	case '"':
-	case '\\':
-		return c;
-	case 'n':
-		return '\n';
-	case 't':
-		return '\t';
-	case 'x':
-		if (parser->end - parser->p < 2)
-			return -1;
-		high = hex(parser->p[0]);
-		low = hex(parser->p[1]);
-		parser->p += 2;
-		if (high < 0 || low < 0 || high + low == 0)
-			return -1;
-		return high * 16 + low;
-	default:
-		return -1;
-	}
-}
-
-/* Next word into parser->word: 1, 0 at the end of the line, -EINVAL. */
-static int next_word(struct parser *parser)
-{
-	size_t len = 0;
-	bool quoted;
-
-	while (parser->p < parser->end && is_blank(*parser->p))
-		parser->p++;
-	if (parser->p == parser->end || *parser->p == '#')
-		return 0;
-	quoted = *parser->p == '"';
-	if (quoted)
-		parser->p++;
-	for (;;) {
-		int c;
-
-		if (parser->p == parser->end) {
-			if (quoted)
-				return bad(parser, "a quote is not closed", "");
-			break;
-		}
-		if (quoted ? *parser->p == '"' : is_blank(*parser->p)) {
-			parser->p++;
-			break;
-		}
-		c = (unsigned char)*parser->p++;
-		if (quoted && c == '\\') {
-			c = unescape(parser);
-			if (c < 0)
-				return bad(parser, "an escape that is none", "");
-		}
-		if (c == '\0')
-			return bad(parser, "a NUL byte", "");
-		if (len == WORD_MAX - 1)
-			return bad(parser, "a word is too long", "");
-		parser->word[len++] = (char)c;
-	}
-	parser->word[len] = '\0';
-	return 1;
-}
-
-static int need_word(struct parser *parser, const char *what)
-{
-	int r = next_word(parser);
-
-	return r == 0 ? bad(parser, "this is missing", what) : r < 0 ? r : 0;
-}
-
-static int end_of_line(struct parser *parser)
-{
-	int r = next_word(parser);
-
-	return r > 0 ? bad(parser, "nothing may follow", parser->word) : r;
-}
-
-/* A text that lives as long as the probe; NULL when it is optional and not there. */
-static int take_text(struct parser *parser, const char *what, bool optional, const char **ret)
-{
-	int r = next_word(parser);
-
-	if (r < 0)
-		return r;
-	if (r == 0) {
-		*ret = NULL;
-		return optional ? 0 : bad(parser, "this is missing", what);
-	}
-	*ret = dn_probe_printf(parser->probe, "%s", parser->word);
-	return 0;
-}
-
-static int metric_of(struct parser *parser, const char *name, unsigned *ret)
-{
-	int id = dn_metric_by_name(name);
-
-	if (id < 0)
-		return bad(parser, "unknown metric", name);
-	if (dn_metric_info((unsigned)id)->flags & DN_FLAG_DERIVED)
-		return bad(parser, "nobody supplies this metric, it is derived", name);
-	*ret = (unsigned)id;
-	return 0;
-}
-
-static int take_metric(struct parser *parser, unsigned *ret)
-{
-	int r = need_word(parser, "METRIC");
-
-	return r < 0 ? r : metric_of(parser, parser->word, ret);
-}
-
-static int take_quality(struct parser *parser, enum dn_quality *ret)
-{
-	int r = need_word(parser, "QUALITY");
-
-	if (r < 0)
-		return r;
-	for (unsigned q = 0; q < DN_QUALITY_N; q++) {
-		if (strcmp(dn_quality_name((enum dn_quality)q), parser->word) == 0) {
-			*ret = (enum dn_quality)q;
-			return 0;
-		}
-	}
-	return bad(parser, "unknown quality", parser->word);
-}
-
-static int take_refusal(struct parser *parser, enum dn_fact *ret)
-{
-	static const enum dn_fact facts[] = {DN_FACT_UNSUPPORTED, DN_FACT_DENIED, DN_FACT_BROKEN};
-	int r = need_word(parser, "FACT");
-
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]); i++) {
-		if (strcmp(dn_fact_name(facts[i]), parser->word) == 0) {
-			*ret = facts[i];
-			return 0;
-		}
-	}
-	return bad(parser, "not one of unsupported, denied, broken", parser->word);
-}
-
-static int take_error(struct parser *parser, int *ret)
-{
-	static const struct {
-		const char *name;
-		int error;
-	} known[] = {
-		{"EACCES", EACCES},
-		{"EAGAIN", EAGAIN},
-		{"EBADF", EBADF},
-		{"EBUSY", EBUSY},
-		{"EINVAL", EINVAL},
-		{"EIO", EIO},
-		{"EMFILE", EMFILE},
-		{"ENOBUFS", ENOBUFS},
-		{"ENODEV", ENODEV},
-		{"ENOENT", ENOENT},
-		{"ENOMEM", ENOMEM},
-		{"ENOSPC", ENOSPC},
-		{"ENOSYS", ENOSYS},
-		{"EOPNOTSUPP", EOPNOTSUPP},
-		{"EPERM", EPERM},
-		{"ESRCH", ESRCH},
-	};
-	int r = need_word(parser, "ERROR");
-
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-		if (strcmp(known[i].name, parser->word) == 0) {
-			*ret = -known[i].error;
-			return 0;
-		}
-	}
-	return bad(parser, "unknown error", parser->word);
-}
-
-static int take_u64(
-	struct parser *parser, const char *what, uint64_t min, uint64_t max, uint64_t *ret)
-{
-	uint64_t value;
-	int r = need_word(parser, what);
-
-	if (r < 0)
-		return r;
-	if (dn_parse_u64_whole(parser->word, &value) < 0 || value < min || value > max)
-		return bad(parser, "not a number in range", parser->word);
-	*ret = value;
-	return 0;
-}
-
-static int take_pid(struct parser *parser, const char *what, pid_t *ret)
-{
-	uint64_t value;
-	int r = need_word(parser, what);
-
-	if (r < 0)
-		return r;
-	if (strcmp(parser->word, "root") == 0) {
-		*ret = DN_FAKE_PID_ROOT;
-		return 0;
-	}
-	if (dn_parse_u64_whole(parser->word, &value) < 0 || value < 1 || value > INT32_MAX)
-		return bad(parser, "not a process id", parser->word);
-	*ret = (pid_t)value;
-	return 0;
-}
-
-static int add(struct parser *parser, const struct dn_fake_action *action)
+static int add(struct dn_fake_parser *parser, const struct dn_fake_action *action)
 {
 	struct dn_fake_script *script = parser->script;
 
 	if (script->n_actions == DN_FAKE_ACTION_MAX)
-		return bad(parser, "the script is too long", "");
+		return dn_fake_bad(parser, "the script is too long", "");
 	if (script->n_actions == script->room) {
 		size_t room = script->room ? script->room * 2 : 64;
 		struct dn_fake_action *more = reallocarray(script->action, room, sizeof(*more));
@@ -301,83 +53,226 @@ static int parse_value(const char *text, enum dn_metric_unit unit, struct dn_val
 	return *text ? -EINVAL : 0;
 }
 
+/* VALUExTIMES,...; "none" is an empty one. */
+static int parse_histogram(struct dn_fake_parser *parser, const char *text, struct dn_value *ret)
+{
+	struct dn_fake_script *script = parser->script;
+	struct dn_histogram *histogram, **more;
+
+	if (script->n_histograms == DN_FAKE_HISTOGRAM_MAX)
+		return dn_fake_bad(parser, "too many histograms", "");
+	more = reallocarray(script->histogram, script->n_histograms + 1, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	script->histogram = more;
+	histogram = calloc(1, sizeof(*histogram));
+	if (!histogram)
+		return -ENOMEM;
+	script->histogram[script->n_histograms++] = histogram;
+	*ret = (struct dn_value){.type = DN_VALUE_HISTOGRAM, .histogram = histogram};
+	if (strcmp(text, "none") == 0)
+		return 0;
+	for (const char *p = text;; p++) {
+		uint64_t value, times;
+
+		if (dn_parse_u64(&p, &value) < 0 || *p++ != 'x' || dn_parse_u64(&p, &times) < 0)
+			return dn_fake_bad(parser, "not VALUExTIMES,...", text);
+		dn_histogram_add(histogram, value, times);
+		if (*p == '\0')
+			return 0;
+		if (*p != ',')
+			return dn_fake_bad(parser, "not VALUExTIMES,...", text);
+	}
+}
+
 /* METRIC=VALUE up to the end of the line. */
-static int take_values(struct parser *parser, struct dn_fake_action *action)
+static int take_values(struct dn_fake_parser *parser, struct dn_fake_action *action)
 {
 	int r;
 
-	while ((r = next_word(parser)) > 0) {
+	while ((r = dn_fake_next_word(parser)) > 0) {
 		char *equals = strchr(parser->word, '=');
+		const struct dn_metric_info *info;
 
 		if (!equals)
-			return bad(parser, "not METRIC=VALUE", parser->word);
+			return dn_fake_bad(parser, "not METRIC=VALUE", parser->word);
 		*equals = '\0';
-		r = metric_of(parser, parser->word, &action->metric);
+		r = dn_fake_metric_of(parser, parser->word, &action->metric);
 		if (r < 0)
 			return r;
 		if (dn_fake_is_from_table(action->metric))
-			return bad(parser, "this comes from the process table (fork, exit)",
+			return dn_fake_bad(parser, "this comes from the process table (fork, exit)",
 				parser->word);
 		if (action->type == DN_FAKE_PROCESS_VALUE && dn_process_slot(action->metric) < 0)
-			return bad(parser, "this is not measured per process", parser->word);
-		if (parse_value(equals + 1, dn_metric_info(action->metric)->unit, &action->value) <
-			0)
-			return bad(parser, "not a value of this metric", equals + 1);
-		r = add(parser, action);
+			return dn_fake_bad(
+				parser, "this is not measured per process", parser->word);
+		info = dn_metric_info(action->metric);
+		if (info->kind == DN_KIND_TABLE)
+			return dn_fake_bad(parser, "this is a table, made of rows", parser->word);
+		if (info->kind == DN_KIND_HISTOGRAM)
+			r = parse_histogram(parser, equals + 1, &action->value);
+		else if (parse_value(equals + 1, info->unit, &action->value) < 0)
+			return dn_fake_bad(parser, "not a value of this metric", equals + 1);
+		if (r == 0)
+			r = add(parser, action);
 		if (r < 0)
 			return r;
 	}
 	return r;
 }
 
-static int parse_offer(struct parser *parser)
+static int take_table(struct dn_fake_parser *parser, struct dn_fake_action *action)
+{
+	int r = dn_fake_take_metric(parser, &action->metric);
+
+	if (r == 0 && dn_metric_info(action->metric)->kind != DN_KIND_TABLE)
+		return dn_fake_bad(parser, "this is no table", parser->word);
+	action->type = DN_FAKE_CELL;
+	return r;
+}
+
+/* METRIC KEY COLUMN=VALUE... */
+static int take_row(struct dn_fake_parser *parser, struct dn_fake_action *action)
+{
+	int r = take_table(parser, action);
+
+	if (r == 0)
+		r = dn_fake_take_text(parser, "KEY", false, &action->text);
+	if (r == 0 && strlen(action->text) >= DN_TABLE_KEY_MAX)
+		return dn_fake_bad(parser, "the key is too long", "");
+	if (r == 0)
+		r = add(parser, action);
+	while (r == 0 && (r = dn_fake_next_word(parser)) > 0) {
+		char *equals = strchr(parser->word, '=');
+
+		if (!equals)
+			return dn_fake_bad(parser, "not COLUMN=VALUE", parser->word);
+		*equals = '\0';
+		action->column = dn_probe_printf(parser->probe, "%s", parser->word);
+		r = 0;
+		if (strchr(equals + 1, 'x') || strcmp(equals + 1, "none") == 0)
+			r = parse_histogram(parser, equals + 1, &action->value);
+		else if (parse_value(equals + 1, DN_UNIT_COUNT, &action->value) < 0)
+			return dn_fake_bad(parser, "not a value of a row", equals + 1);
+		if (r == 0)
+			r = add(parser, action);
+	}
+	return r;
+}
+
+static int take_other(struct dn_fake_parser *parser, struct dn_fake_action *action)
+{
+	int r = take_table(parser, action);
+
+	action->value.type = DN_VALUE_U64;
+	if (r == 0)
+		r = dn_fake_take_u64(parser, "N", 0, UINT64_MAX, &action->value.u64);
+	return r;
+}
+
+static int take_event(struct dn_fake_parser *parser, struct dn_fake_action *action)
+{
+	static const struct {
+		const char *name;
+		enum dn_event_type type;
+	} known[] = {{"budget", DN_EVENT_BUDGET}, {"limit", DN_EVENT_LIMIT},
+		{"security", DN_EVENT_SECURITY}, {"oom", DN_EVENT_OOM}};
+	int r = dn_fake_need_word(parser, "TYPE");
+	size_t i = 0;
+
+	if (r < 0)
+		return r;
+	while (i < sizeof(known) / sizeof(known[0]) && strcmp(known[i].name, parser->word) != 0)
+		i++;
+	if (i == sizeof(known) / sizeof(known[0]))
+		return dn_fake_bad(parser, "not one of budget, limit, security, oom", parser->word);
+	action->type = DN_FAKE_EVENT;
+	action->event = known[i].type;
+	r = dn_fake_take_pid(parser, "PID", true, &action->pid);
+	return r < 0 ? r : dn_fake_take_text(parser, "TEXT", false, &action->text);
+}
+
+static int parse_cost(struct dn_fake_parser *parser)
+{
+	struct dn_cost *cost = &parser->script->cost;
+	int r;
+
+	cost->has_bpf = true;
+	while ((r = dn_fake_next_word(parser)) > 0) {
+		char *equals = strchr(parser->word, '=');
+		uint64_t value;
+
+		if (!equals || dn_parse_u64_whole(equals + 1, &value) < 0)
+			return dn_fake_bad(parser, "not NAME=N", parser->word);
+		*equals = '\0';
+		if (strcmp(parser->word, "bpf_programs") == 0 && value <= UINT32_MAX)
+			cost->bpf_programs = (uint32_t)value;
+		else if (strcmp(parser->word, "bpf_maps") == 0 && value <= UINT32_MAX)
+			cost->bpf_maps = (uint32_t)value;
+		else if (strcmp(parser->word, "bpf_map_bytes") == 0)
+			cost->bpf_map_bytes = value;
+		else if (strcmp(parser->word, "bpf_ns") == 0)
+			cost->bpf_ns = value, cost->has_bpf_ns = true;
+		else if (strcmp(parser->word, "bpf_runs") == 0)
+			cost->bpf_runs = value, cost->has_bpf_ns = true;
+		else if (strcmp(parser->word, "load_ns") == 0)
+			cost->load_ns = value;
+		else if (strcmp(parser->word, "attach_ns") == 0)
+			cost->attach_ns = value;
+		else
+			return dn_fake_bad(parser, "no cost of this name and size", parser->word);
+	}
+	return r;
+}
+
+static int parse_offer(struct dn_fake_parser *parser)
 {
 	const char *source = NULL, *reason = NULL;
 	enum dn_quality quality;
 	unsigned metric;
-	int r = take_metric(parser, &metric);
+	int r = dn_fake_take_metric(parser, &metric);
 
 	if (r == 0)
-		r = take_quality(parser, &quality);
+		r = dn_fake_take_quality(parser, &quality);
 	if (r == 0)
-		r = take_text(parser, "SOURCE", false, &source);
+		r = dn_fake_take_text(parser, "SOURCE", false, &source);
 	if (r == 0)
-		r = take_text(parser, "REASON", true, &reason);
+		r = dn_fake_take_text(parser, "REASON", true, &reason);
 	if (r == 0 && quality == DN_QUALITY_MISSING)
-		return bad(parser, "what is missing can't be offered, refuse it", "");
+		return dn_fake_bad(parser, "what is missing can't be offered, refuse it", "");
 	if (r == 0 && dn_metric_set_has(&parser->env->wanted, metric))
 		dn_probe_offer(parser->probe, metric, quality, source, reason);
 	return r;
 }
 
-static int parse_refuse(struct parser *parser)
+static int parse_refuse(struct dn_fake_parser *parser)
 {
 	const char *reason = NULL, *hint = NULL;
 	enum dn_fact fact;
 	unsigned metric;
-	int r = take_metric(parser, &metric);
+	int r = dn_fake_take_metric(parser, &metric);
 
 	if (r == 0)
-		r = take_refusal(parser, &fact);
+		r = dn_fake_take_refusal(parser, &fact);
 	if (r == 0)
-		r = take_text(parser, "REASON", false, &reason);
+		r = dn_fake_take_text(parser, "REASON", false, &reason);
 	if (r == 0)
-		r = take_text(parser, "HINT", true, &hint);
+		r = dn_fake_take_text(parser, "HINT", true, &hint);
 	if (r == 0 && dn_metric_set_has(&parser->env->wanted, metric))
 		dn_probe_refuse(parser->probe, metric, fact, reason, hint);
 	return r;
 }
 
-static int parse_probe(struct parser *parser)
+static int parse_probe(struct dn_fake_parser *parser)
 {
 	enum dn_fact fact;
 	const char *reason = NULL, *hint = NULL;
-	int r = take_refusal(parser, &fact);
+	int r = dn_fake_take_refusal(parser, &fact);
 
 	if (r == 0)
-		r = take_text(parser, "REASON", false, &reason);
+		r = dn_fake_take_text(parser, "REASON", false, &reason);
 	if (r == 0)
-		r = take_text(parser, "HINT", true, &hint);
+		r = dn_fake_take_text(parser, "HINT", true, &hint);
 	if (r < 0)
 		return r;
 	parser->probe->fact = fact;
@@ -393,69 +288,76 @@ static int parse_probe(struct parser *parser)
 }
 
 /* Statements that begin with a tick. */
-static int parse_timed(struct parser *parser, const char *verb)
+static int parse_timed(struct dn_fake_parser *parser, const char *verb)
 {
 	struct dn_fake_action action = {0};
-	int r = take_u64(parser, "SEQ", 1, UINT32_MAX, &action.seq);
+	int r = dn_fake_take_u64(parser, "SEQ", 1, UINT32_MAX, &action.seq);
 
 	if (r < 0)
 		return r;
-	if (strcmp(verb, "sample") == 0) {
+	if (strcmp(verb, "sample") == 0 || strcmp(verb, "row") == 0 || strcmp(verb, "other") == 0) {
 		if (action.seq > parser->script->last_sample)
 			parser->script->last_sample = action.seq;
+		if (verb[0] == 'r')
+			return take_row(parser, &action);
 		action.type = DN_FAKE_VALUE;
-		return take_values(parser, &action);
+		if (verb[0] == 's')
+			return take_values(parser, &action);
+		r = take_other(parser, &action);
+		return r < 0 ? r : add(parser, &action);
 	}
 	if (strcmp(verb, "process") == 0) {
 		action.type = DN_FAKE_PROCESS_VALUE;
-		r = take_pid(parser, "PID", &action.pid);
+		r = dn_fake_take_pid(parser, "PID", false, &action.pid);
 		return r < 0 ? r : take_values(parser, &action);
 	}
 	if (strcmp(verb, "sample-error") == 0) {
 		action.type = DN_FAKE_ERROR;
-		r = take_error(parser, &action.error);
+		r = dn_fake_take_error(parser, &action.error);
 	} else if (strcmp(verb, "degrade") == 0) {
 		action.type = DN_FAKE_DEGRADE;
-		r = take_metric(parser, &action.metric);
+		r = dn_fake_take_metric(parser, &action.metric);
 		if (r == 0)
-			r = take_quality(parser, &action.quality);
+			r = dn_fake_take_quality(parser, &action.quality);
 		if (r == 0)
-			r = take_text(parser, "REASON", false, &action.text);
+			r = dn_fake_take_text(parser, "REASON", false, &action.text);
 	} else if (strcmp(verb, "lost") == 0) {
 		action.type = DN_FAKE_LOST;
-		r = take_u64(parser, "N", 0, UINT64_MAX, &action.n);
+		r = dn_fake_take_u64(parser, "N", 0, UINT64_MAX, &action.n);
+	} else if (strcmp(verb, "event") == 0) {
+		r = take_event(parser, &action);
 	} else if (strcmp(verb, "fork") == 0) {
 		action.type = DN_FAKE_FORK;
-		r = take_pid(parser, "PID", &action.pid);
+		r = dn_fake_take_pid(parser, "PID", false, &action.pid);
 		if (r == 0 && action.pid == DN_FAKE_PID_ROOT)
-			return bad(parser, "the root is there already", "");
+			return dn_fake_bad(parser, "the root is there already", "");
 		if (r == 0)
-			r = take_pid(parser, "PPID", &action.ppid);
+			r = dn_fake_take_pid(parser, "PPID", false, &action.ppid);
 		if (r == 0)
-			r = take_text(parser, "NAME", false, &action.text);
+			r = dn_fake_take_text(parser, "NAME", false, &action.text);
 	} else if (strcmp(verb, "exec") == 0) {
 		action.type = DN_FAKE_EXEC;
-		r = take_pid(parser, "PID", &action.pid);
+		r = dn_fake_take_pid(parser, "PID", false, &action.pid);
 		if (r == 0)
-			r = take_text(parser, "NAME", false, &action.text);
+			r = dn_fake_take_text(parser, "NAME", false, &action.text);
 	} else if (strcmp(verb, "exit") == 0) {
 		action.type = DN_FAKE_EXIT;
-		r = take_pid(parser, "PID", &action.pid);
+		r = dn_fake_take_pid(parser, "PID", false, &action.pid);
 	} else {
-		return bad(parser, "unknown statement", verb);
+		return dn_fake_bad(parser, "unknown statement", verb);
 	}
 	return r < 0 ? r : add(parser, &action);
 }
 
-static int parse_line(struct parser *parser)
+static int parse_line(struct dn_fake_parser *parser)
 {
 	char verb[32];
-	int r = next_word(parser);
+	int r = dn_fake_next_word(parser);
 
 	if (r <= 0)
 		return r;
 	if (strlen(parser->word) >= sizeof(verb))
-		return bad(parser, "unknown statement", parser->word);
+		return dn_fake_bad(parser, "unknown statement", parser->word);
 	strcpy(verb, parser->word);
 	if (strcmp(verb, "offer") == 0)
 		r = parse_offer(parser);
@@ -464,10 +366,12 @@ static int parse_line(struct parser *parser)
 	else if (strcmp(verb, "probe") == 0)
 		r = parse_probe(parser);
 	else if (strcmp(verb, "open-error") == 0)
-		r = take_error(parser, &parser->script->open_error);
+		r = dn_fake_take_error(parser, &parser->script->open_error);
+	else if (strcmp(verb, "cost") == 0)
+		r = parse_cost(parser);
 	else
 		r = parse_timed(parser, verb);
-	return r < 0 ? r : end_of_line(parser);
+	return r < 0 ? r : dn_fake_end_of_line(parser);
 }
 
 bool dn_fake_is_from_table(unsigned metric)
@@ -479,7 +383,7 @@ bool dn_fake_is_from_table(unsigned metric)
 int dn_fake_script_parse(const char *text, size_t len, const struct dn_env *env,
 	struct dn_probe *probe, struct dn_fake_script *script)
 {
-	struct parser parser = {.env = env, .probe = probe, .script = script};
+	struct dn_fake_parser parser = {.env = env, .probe = probe, .script = script};
 	const char *end = text + len;
 
 	while (text < end) {
@@ -500,5 +404,8 @@ int dn_fake_script_parse(const char *text, size_t len, const struct dn_env *env,
 void dn_fake_script_finish(struct dn_fake_script *script)
 {
 	free(script->action);
+	for (unsigned i = 0; i < script->n_histograms; i++)
+		free(script->histogram[i]);
+	free(script->histogram);
 	*script = (struct dn_fake_script){0};
 }

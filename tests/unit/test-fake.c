@@ -14,6 +14,7 @@
 
 #include <denet/arena.h>
 #include <denet/backend.h>
+#include <denet/table.h>
 
 #include "tree.h"
 
@@ -153,6 +154,15 @@ static void without_a_script_every_metric_has_a_value_of_its_own(void **state)
 		assert_int_equal(dn_frame_has(&rig->frame, id), !from_table);
 		if (from_table)
 			continue;
+		if (info->kind == DN_KIND_HISTOGRAM) {
+			assert_true(rig->frame.value[id].histogram->count == 7);
+			continue;
+		}
+		if (info->kind == DN_KIND_TABLE) {
+			assert_int_equal(rig->frame.value[id].table->n_rows, 2);
+			assert_int_equal(rig->frame.value[id].table->row[0].value[0].u64, 14);
+			continue;
+		}
 		if (info->unit == DN_UNIT_RATIO) {
 			assert_true(rig->frame.value[id].f64 > 0 && rig->frame.value[id].f64 < 1);
 			continue;
