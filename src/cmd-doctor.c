@@ -90,6 +90,7 @@ static int examine(struct dn_doctor *doctor, const struct dn_options *options)
 	doctor->env.fixture = strcmp(options->proc_root, "/proc") != 0;
 	doctor->env.subreaper = true;
 	doctor->env.interval_ns = options->interval_ns;
+	doctor->env.groups = ((UINT32_C(1) << DN_PROBES_N) - 1) & ~(UINT32_C(1) << DN_PROBES_NONE);
 	doctor->procfs = is_procfs(doctor->env.proc_fd);
 	doctor->live = doctor->procfs || !doctor->env.fixture;
 	for (unsigned m = 0; m < DN_METRIC_MAX; m++)

@@ -43,6 +43,7 @@ static int write_json(FILE *out)
 	dn_json_array(&json);
 	for (unsigned id = 0; id < dn_metric_count(); id++) {
 		const struct dn_metric_info *info = dn_metric_info(id);
+		const struct dn_probes_info *probes = dn_probes_info(dn_metric_group(info));
 
 		dn_json_object(&json);
 		dn_json_put_string(&json, "name", info->name);
@@ -51,6 +52,8 @@ static int write_json(FILE *out)
 		dn_json_put_string(&json, "scope", dn_scope_key(info->scope));
 		dn_json_put_bool(&json, "per_process", info->flags & DN_FLAG_PROC);
 		dn_json_put_bool(&json, "derived", info->flags & DN_FLAG_DERIVED);
+		dn_json_put_string(&json, "group", probes ? probes->name : NULL);
+		dn_json_put_bool(&json, "default", !probes || probes->on);
 		dn_json_put_string(&json, "help", info->help);
 		dn_json_put_string(&json, "sources", info->sources);
 		dn_json_object_end(&json);

@@ -68,6 +68,7 @@ static int check_measuring(const struct dn_parser *parser)
 	struct dn_options *options = parser->options;
 	bool interval = dn_parser_seen(parser, "interval"),
 	     max_interval = dn_parser_seen(parser, "max-interval");
+	struct dn_metric_set set;
 
 	if (interval && !max_interval)
 		options->max_interval_ns = options->interval_ns;
@@ -75,6 +76,9 @@ static int check_measuring(const struct dn_parser *parser)
 		options->interval_ns = options->max_interval_ns;
 	if (options->max_interval_ns < options->interval_ns)
 		return dn_parser_fail(parser, "--max-interval is below --interval");
+	if (options->metrics && dn_options_metric_set(options->metrics, &options->groups,
+					options->groups_denied, &set, parser->why) < 0)
+		return -EINVAL;
 	if (options->no_children && options->wait_tree)
 		return dn_parser_fail(
 			parser, "--no-children and --wait-tree contradict each other");
@@ -177,34 +181,103 @@ static int unknown_metric(const char *word, size_t len, struct dn_why *why)
 	return -EINVAL;
 }
 
-int dn_options_metric_set(const char *list, struct dn_metric_set *ret, struct dn_why *why)
+/* The probe groups of the rows that word matches, and whether rows without a group do too. */
+static uint32_t groups_of(const char *word, size_t len, bool *ret_whole, bool *ret_free)
+{
+	uint32_t groups = 0;
+
+	*ret_whole = *ret_free = false;
+	for (unsigned id = 0; id < DN_M_STATIC_N; id++) {
+		const struct dn_metric_info *info = dn_metric_info(id);
+		unsigned group = dn_metric_group(info);
+
+		if (!names(word, len, info->name))
+			continue;
+		*ret_whole |= info->name[len] == '\0';
+		*ret_free |= group == DN_PROBES_NONE;
+		groups |= UINT32_C(1) << group;
+	}
+	return groups & ~(UINT32_C(1) << DN_PROBES_NONE);
+}
+
+/* What one word of the list switches on. */
+static int add_groups(
+	const char *word, size_t len, uint32_t *groups, uint32_t denied, struct dn_why *why)
+{
+	bool whole, without;
+	uint32_t needed = groups_of(word, len, &whole, &without);
+	unsigned group = DN_PROBES_NONE;
+	char shown[96];
+
+	if (needed == 0 || (without && !whole))
+		return 0;
+	*groups |= needed & ~denied;
+	if (needed & ~denied)
+		return 0;
+	while (!(needed >> group & 1))
+		group++;
+	dn_text_safe(word, len, 40, shown, sizeof(shown));
+	dn_why_set(why, "metric '%s' needs the probe group '%s', which --probes takes away", shown,
+		dn_probes_info(group)->name);
+	why->hint[0] = '\0';
+	return -EINVAL;
+}
+
+static int check_metric_word(
+	const char *word, size_t len, uint32_t *groups, uint32_t denied, struct dn_why *why)
+{
+	bool whole, without;
+
+	if (len == 0) {
+		dn_why_set(why, "the list of metrics has an empty name; see 'denet metrics'");
+		why->hint[0] = '\0';
+		return -EINVAL;
+	}
+	if (groups_of(word, len, &whole, &without) == 0 && !without && !is_dynamic(word, len))
+		return unknown_metric(word, len, why);
+	return add_groups(word, len, groups, denied, why);
+}
+
+int dn_options_metric_set(const char *list, uint32_t *groups, uint32_t denied,
+	struct dn_metric_set *ret, struct dn_why *why)
 {
 	struct dn_metric_set set = {0};
+	uint32_t on = *groups;
+	size_t len;
 
+	for (const char *word = list; word; word = word[len] == ',' ? word + len + 1 : NULL) {
+		int r;
+
+		len = strcspn(word, ",");
+		r = check_metric_word(word, len, &on, denied, why);
+		if (r < 0)
+			return r;
+	}
 	for (unsigned id = 0; id < DN_METRIC_MAX; id++) {
-		if (!list || id >= DN_M_STATIC_N)
+		const struct dn_metric_info *info = id < DN_M_STATIC_N ? dn_metric_info(id) : NULL;
+		unsigned group = info ? dn_metric_group(info) : DN_PROBES_NONE;
+		bool named = !list || !info;
+
+		for (const char *word = list; word && !named;
+			word = word[len] == ',' ? word + len + 1 : NULL) {
+			len = strcspn(word, ",");
+			named = names(word, len, info->name);
+		}
+		if (named && (group == DN_PROBES_NONE || on >> group & 1))
 			dn_metric_set_add(&set, id);
 	}
-	for (const char *word = list; word;) {
-		size_t len = strcspn(word, ",");
-		bool found = is_dynamic(word, len);
-
-		if (len == 0) {
-			dn_why_set(
-				why, "the list of metrics has an empty name; see 'denet metrics'");
-			why->hint[0] = '\0';
-			return -EINVAL;
-		}
-		for (unsigned id = 0; id < DN_M_STATIC_N; id++) {
-			if (names(word, len, dn_metric_info(id)->name)) {
-				dn_metric_set_add(&set, id);
-				found = true;
-			}
-		}
-		if (!found)
-			return unknown_metric(word, len, why);
-		word = word[len] == ',' ? word + len + 1 : NULL;
-	}
+	*groups = on;
 	*ret = set;
 	return 0;
+}
+
+uint32_t dn_options_default_groups(void)
+{
+	uint32_t groups = 0;
+
+	for (unsigned group = DN_PROBES_NONE + 1; group < DN_PROBES_N; group++) {
+		if (dn_probes_info(group)->on)
+			groups |= UINT32_C(1) << group;
+	}
+	return groups;
 }

@@ -192,6 +192,7 @@ static int store(struct dn_parser *parser, const struct dn_option *row, const ch
 {
 	struct dn_options *options = parser->options;
 	struct dn_metric_set set;
+	uint32_t groups = 0;
 	bool on = true;
 
 	if (row->group == DN_GROUP_TARGET && dn_parser_seen(parser, row->name))
@@ -204,7 +205,7 @@ static int store(struct dn_parser *parser, const struct dn_option *row, const ch
 		memcpy((char *)options + row->offset, &on, sizeof(on));
 		return 0;
 	case DN_OPTION_METRICS:
-		if (dn_options_metric_set(value, &set, parser->why) < 0)
+		if (dn_options_metric_set(value, &groups, 0, &set, parser->why) < 0)
 			return -EINVAL;
 		__attribute__((fallthrough));
 	case DN_OPTION_TEXT:
@@ -425,6 +426,7 @@ int dn_options_parse(int argc, char **argv, struct dn_options *ret, struct dn_wh
 		.interval_ns = 100 * NS_PER_MS,
 		.max_interval_ns = 1000 * NS_PER_MS,
 		.backend = "auto",
+		.groups = dn_options_default_groups(),
 		.proc_root = "/proc",
 		.sys_root = "/sys",
 	};

@@ -43,6 +43,9 @@ struct dn_options {
 	const char *events;
 	const char *metrics; /* --metrics LIST: names or prefixes ("cpu", "memory.rss_bytes"); NULL:
 				all */
+	uint32_t groups; /* probe groups that are on, a bit per enum dn_probe_group: by default, by
+			    --probes, by --metrics and --paths that need them */
+	uint32_t groups_denied; /* those that --probes took away */
 	bool per_process;
 	bool process_events;
 	bool no_children;
@@ -82,8 +85,16 @@ struct dn_options {
 int dn_options_parse(int argc, char **argv, struct dn_options *ret, struct dn_why *why);
 void dn_options_finish(struct dn_options *options);
 
-/* --metrics LIST to a set; dynamic metrics are always in. -EINVAL with the nearest name in why. */
-int dn_options_metric_set(const char *list, struct dn_metric_set *ret, struct dn_why *why);
+/*
+ * --metrics LIST to a set; dynamic metrics are always in. Without a list: all rows but those of
+ * probe groups that are not in *groups. What the list names in full, and a prefix that only rows of
+ * groups have, switches its groups on in *groups, unless they are denied. -EINVAL with the nearest
+ * name, or the group, in why.
+ */
+int dn_options_metric_set(const char *list, uint32_t *groups, uint32_t denied,
+	struct dn_metric_set *ret, struct dn_why *why);
+/* The probe groups that are part of every run. */
+uint32_t dn_options_default_groups(void);
 
 /* The candidate nearest to word, or NULL when none is near. candidates ends with NULL. */
 const char *dn_nearest(const char *word, const char *const *candidates);

@@ -131,7 +131,8 @@ int dn_json_layout_make(
 		struct path path;
 		unsigned at;
 
-		if (!state->wanted || state->quality == DN_QUALITY_MISSING ||
+		if (info->kind == DN_KIND_HISTOGRAM || info->kind == DN_KIND_TABLE ||
+			!state->wanted || state->quality == DN_QUALITY_MISSING ||
 			info->scope != scope || (kind == DN_LAYOUT_PROCESS && slot < 0))
 			continue;
 		split(info->name, &path);

@@ -69,7 +69,9 @@ static int header(struct dn_sink *sink, const struct dn_run *run)
 	size_t names = sizeof(first), numbers, len;
 
 	for (unsigned id = 0; id < dn_metric_count(); id++) {
-		if (!run->metric[id].wanted || run->metric[id].quality == DN_QUALITY_MISSING)
+		if (dn_metric_info(id)->kind == DN_KIND_HISTOGRAM ||
+			dn_metric_info(id)->kind == DN_KIND_TABLE || !run->metric[id].wanted ||
+			run->metric[id].quality == DN_QUALITY_MISSING)
 			continue;
 		self->column[self->n_columns++] = id;
 		names += 2 * (strlen(dn_metric_info(id)->name) + 16);

@@ -32,6 +32,10 @@ const char *dn_event_name(enum dn_event_type type)
 		[DN_EVENT_BACKEND_LOST] = "backend_lost",
 		[DN_EVENT_CPUS_CHANGED] = "cpus_changed",
 		[DN_EVENT_TARGET_LOST] = "target_lost",
+		[DN_EVENT_BUDGET] = "budget",
+		[DN_EVENT_LIMIT] = "limit",
+		[DN_EVENT_SECURITY] = "security",
+		[DN_EVENT_OOM] = "oom",
 	};
 
 	return (unsigned)type < sizeof(names) / sizeof(names[0]) ? names[type] : "unknown";

@@ -500,6 +500,10 @@ void dn_sink_summary_metrics(struct dn_metric_set *ret)
 	*ret = (struct dn_metric_set){0};
 	for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
 		dn_metric_set_add(ret, shown[i]);
+	for (unsigned id = 0; id < DN_M_STATIC_N; id++) {
+		if (dn_metric_group(dn_metric_info(id)) != DN_PROBES_NONE)
+			dn_metric_set_add(ret, id);
+	}
 	/* Events that the user named (--events), and those of one kind of core. */
 	for (unsigned id = DN_M_STATIC_N; id < DN_METRIC_MAX; id++)
 		dn_metric_set_add(ret, id);

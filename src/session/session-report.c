@@ -48,8 +48,18 @@ void dn_session_header(struct dn_session *session)
 		(void)session->sink[i]->ops->header(session->sink[i], run);
 }
 
+/* What points into a backend is gone with it. */
+static void drop_pointers(struct dn_frame *frame)
+{
+	for (unsigned m = 0; m < dn_metric_count(); m++) {
+		if (frame->value[m].type == DN_VALUE_HISTOGRAM ||
+			frame->value[m].type == DN_VALUE_TABLE)
+			frame->value[m].type = DN_VALUE_NONE;
+	}
+}
+
 /* A backend that died: what its counters had is a lower bound; the rest is gone. */
-static void bury(struct dn_session *session, unsigned index, int error)
+static void bury(struct dn_session *session, struct dn_frame *frame, unsigned index, int error)
 {
 	struct dn_plan_backend *backend = &session->plan.backend[index];
 	const char *text = dn_arena_printf(
@@ -59,10 +69,16 @@ static void bury(struct dn_session *session, unsigned index, int error)
 		bool counted = dn_metric_info(m)->kind == DN_KIND_COUNTER &&
 			       session->before.value[m].type != DN_VALUE_NONE;
 
-		if (session->plan.supplier[m] == (int)index)
-			dn_session_degrade(session, m,
-				counted ? DN_QUALITY_LOWER_BOUND : DN_QUALITY_MISSING, text);
+		if (session->plan.supplier[m] != (int)index)
+			continue;
+		dn_session_degrade(
+			session, m, counted ? DN_QUALITY_LOWER_BOUND : DN_QUALITY_MISSING, text);
+		if (frame->value[m].type == DN_VALUE_HISTOGRAM ||
+			frame->value[m].type == DN_VALUE_TABLE)
+			frame->value[m].type = DN_VALUE_NONE;
 	}
+	if (backend->ops->cost)
+		backend->ops->cost(backend->instance, &session->cost);
 	session->open_backends &= ~(1u << index);
 	session->run.backend[index].active = false;
 	session->run.backend[index].fact = DN_FACT_BROKEN;
@@ -199,7 +215,7 @@ static void fill_frame(struct dn_session *session, struct dn_frame *frame, bool 
 			continue;
 		r = session->plan.backend[i].ops->sample(session->plan.backend[i].instance, frame);
 		if (r < 0)
-			bury(session, i, r);
+			bury(session, frame, i, r);
 	}
 	put_process_counts(session, frame);
 	drop_missing(session, frame);
@@ -224,6 +240,9 @@ static void remember(struct dn_session *session)
 			dn_metric_info(m)->kind == DN_KIND_COUNTER)
 			session->before.value[m] = last.value[m];
 	}
+	/* Backends change what these point to at their next sample. */
+	if (!session->frame.final)
+		drop_pointers(&session->before);
 }
 
 void dn_session_sample(struct dn_session *session, bool final)
@@ -295,6 +314,13 @@ void dn_session_summary(struct dn_session *session)
 		(uint64_t)(self.ru_utime.tv_usec + self.ru_stime.tv_usec) * 1000;
 	if (!session->env.fixture)
 		summary.self_max_rss_bytes = dn_machine_own_peak(session->env.proc_fd);
+	summary.cost = session->cost;
+	for (unsigned i = 0; i < session->plan.n_backends; i++) {
+		const struct dn_plan_backend *backend = &session->plan.backend[i];
+
+		if (session->open_backends >> i & 1 && backend->ops->cost)
+			backend->ops->cost(backend->instance, &summary.cost);
+	}
 	dn_tree_summarise(session->tree, now, &summary);
 	for (unsigned i = 0; i < session->n_sinks; i++)
 		(void)session->sink[i]->ops->summary(session->sink[i], &session->run, &summary);

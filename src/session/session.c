@@ -46,6 +46,12 @@ static void core_lost(struct dn_core *core, const char *source, uint64_t n)
 	dn_debug("%s lost %llu events", source, (unsigned long long)n);
 }
 
+static void core_event(struct dn_core *core, enum dn_event_type type,
+	const struct dn_process *process, uint64_t t_ns, const char *text)
+{
+	dn_session_event(session_of(core), type, process, t_ns, text);
+}
+
 static int open_directory(const char *path, int *ret, struct dn_why *why)
 {
 	int fd = dn_open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
@@ -141,6 +147,7 @@ int dn_session_init(struct dn_session *session, const struct dn_options *options
 		.degrade = core_degrade,
 		.settle = core_settle,
 		.lost = core_lost,
+		.event = core_event,
 		.drain = core_drain};
 	return 0;
 }
@@ -220,13 +227,17 @@ int dn_session_open_outputs(struct dn_session *session, struct dn_why *why)
 static int wanted_metrics(struct dn_session *session, struct dn_metric_set *ret, struct dn_why *why)
 {
 	const struct dn_options *options = session->options;
-	int r = dn_options_metric_set(options->metrics, ret, why);
+	uint32_t *groups = &session->env.groups;
+	int r;
 
+	*groups = options->groups;
+	r = dn_options_metric_set(options->metrics, groups, options->groups_denied, ret, why);
 	if (r < 0)
 		return r;
 	if (session->n_sinks == 0) {
 		/* --quiet without a stream: nobody will be told anything. */
 		*ret = (struct dn_metric_set){0};
+		*groups = 0;
 		return 0;
 	}
 	if (!options->json && !options->out) {

@@ -73,7 +73,8 @@ struct dn_session {
 	uint64_t reaped_cpu_ns, gate_cpu_ns; /* rusage of all that was reaped; what the child used
 						before the gate */
 	uint64_t lost_events;
-	struct dn_frame frame, before;
+	struct dn_frame frame, before; /* before: no tables and histograms, unless it is final */
+	struct dn_cost cost; /* of backends that were closed on the way */
 	uint64_t seq;
 };
 

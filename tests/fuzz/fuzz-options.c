@@ -46,6 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char *argv[WORDS_MAX + 2] = {program};
 	struct dn_options options;
 	struct dn_metric_set set;
+	uint32_t groups = dn_options_default_groups();
 	struct dn_why why = {0};
 	char *text = malloc(size + 1);
 	int argc = 1;
@@ -69,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		require(why.text[0] && !strchr(why.text, '\n') && !strchr(why.text, '\033'));
 	dn_options_finish(&options);
 	if (argc > 1)
-		(void)dn_options_metric_set(argv[argc - 1], &set, &why);
+		(void)dn_options_metric_set(argv[argc - 1], &groups, 0, &set, &why);
 	free(text);
 	return 0;
 }

@@ -27,6 +27,8 @@ def test_every_metric_goes_through(denet, registry):
             text += f"offer {name} simulated script test\n"
             continue
         text += f"offer {name} simulated script test\n"
+        if registry[name]["kind"] in ("histogram", "table"):
+            continue
         expected[name] = 1000003 + 17 * i if registry[name]["unit"] not in ("ratio", "percent") else 0.5
     text += "".join(f"sample 1 {name}={value}\n" for name, value in expected.items())
     result = play(denet, text)

@@ -367,38 +367,6 @@ static void nearest(void **state)
 	assert_null(dn_nearest("json", none));
 }
 
-static unsigned members(const struct dn_metric_set *set)
-{
-	unsigned n = 0;
-
-	for (unsigned id = 0; id < DN_M_STATIC_N; id++)
-		n += dn_metric_set_has(set, id);
-	return n;
-}
-
-static void metric_sets(void **state)
-{
-	struct dn_metric_set set;
-
-	assert_int_equal(dn_options_metric_set(NULL, &set, &why), 0);
-	assert_int_equal(members(&set), DN_M_STATIC_N);
-	assert_int_equal(dn_options_metric_set("memory.rss_bytes,pressure.io", &set, &why), 0);
-	assert_int_equal(members(&set), 3);
-	assert_true(dn_metric_set_has(&set, DN_M_memory_rss_bytes));
-	assert_true(dn_metric_set_has(&set, DN_M_pressure_io_some_ns));
-	assert_true(dn_metric_set_has(&set, DN_M_pressure_io_full_ns));
-	for (unsigned id = DN_M_STATIC_N; id < DN_METRIC_MAX; id++)
-		assert_true(dn_metric_set_has(&set, id));
-	assert_int_equal(dn_options_metric_set("hw.event.any", &set, &why), 0);
-	assert_int_equal(members(&set), 0);
-	/* "io" is no prefix of "io.read" names only by letters, and part of a segment is none. */
-	assert_int_equal(dn_options_metric_set("memory.rss", &set, &why), -EINVAL);
-	assert_int_equal(dn_options_metric_set("", &set, &why), -EINVAL);
-	assert_int_equal(dn_options_metric_set("cpu,", &set, &why), -EINVAL);
-	assert_int_equal(dn_options_metric_set(",cpu", &set, &why), -EINVAL);
-	assert_int_equal(dn_options_metric_set("cpu.", &set, &why), -EINVAL);
-}
-
 static char *screen(const char *topic, int *ret)
 {
 	char *text = NULL;
@@ -577,7 +545,6 @@ int main(void)
 		cmocka_unit_test(refused),
 		cmocka_unit_test(long_words_leave_the_hint),
 		cmocka_unit_test(nearest),
-		cmocka_unit_test(metric_sets),
 		cmocka_unit_test(help_fits_a_screen),
 		cmocka_unit_test(help_names_every_option),
 		cmocka_unit_test(table_is_consistent),

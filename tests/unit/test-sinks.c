@@ -231,6 +231,10 @@ static void test_events(void **state)
 	assert_has(written(), "\"event\":\"fork\",\"pid\":4253,\"ppid\":4243,\"name\":\"cc1\"}");
 	assert_string_equal(dn_event_name(DN_EVENT_TARGET_LOST), "target_lost");
 	assert_string_equal(dn_event_name(DN_EVENT_CPUS_CHANGED), "cpus_changed");
+	assert_string_equal(dn_event_name(DN_EVENT_BUDGET), "budget");
+	assert_string_equal(dn_event_name(DN_EVENT_LIMIT), "limit");
+	assert_string_equal(dn_event_name(DN_EVENT_SECURITY), "security");
+	assert_string_equal(dn_event_name(DN_EVENT_OOM), "oom");
 }
 
 static void test_summary_record(void **state)
