@@ -67,6 +67,18 @@ static void write_escaped(const char *text, const char *special, const char *esc
 	}
 }
 
+static void write_probes(const char *separator, bool with_minus)
+{
+	printf("all%snone", separator);
+	for (unsigned group = DN_PROBES_NONE + 1; group < DN_PROBES_N; group++) {
+		const char *name = dn_probes_info(group)->name;
+
+		printf("%s%s", separator, name);
+		if (with_minus)
+			printf("%s-%s", separator, name);
+	}
+}
+
 /* man: scdoc */
 
 static void man_text(const char *text)
@@ -95,6 +107,14 @@ static void man_option(const struct dn_option *row)
 		man_text(row->more);
 	}
 	printf("\n\n");
+	for (unsigned group = DN_PROBES_NONE + 1;
+		row->kind == DN_OPTION_PROBES && group < DN_PROBES_N; group++) {
+		const struct dn_probes_info *info = dn_probes_info(group);
+
+		printf("\t*%s*%s\n\t\t", info->name, info->on ? " (on by default)" : "");
+		man_text(info->help);
+		printf("\n\n");
+	}
 }
 
 static int write_man(const char *name)
@@ -149,7 +169,14 @@ static void bash_value(const struct dn_option *row)
 		printf("' -- \"$2\")) ;;\n");
 		break;
 	case DN_OPTION_METRICS:
-		printf("_denet_metrics \"$2\" ;;\n");
+		printf("_denet_list \"$2\" '");
+		write_metrics(" ");
+		printf("' ;;\n");
+		break;
+	case DN_OPTION_PROBES:
+		printf("_denet_list \"$2\" '");
+		write_probes(" ", true);
+		printf("' ;;\n");
 		break;
 	case DN_OPTION_DIR:
 		printf("compopt -o filenames; COMPREPLY=($(compgen -d -- \"$2\")) ;;\n");
@@ -177,13 +204,12 @@ static void bash_tables(void)
 	}
 	printf(") return 0 ;;\n\tesac\n\treturn 1\n}\n\n");
 
-	printf("_denet_metrics()\n{\n"
+	printf("# Completes the last word of a list $1 by the words $2.\n"
+	       "_denet_list()\n{\n"
 	       "\tlocal head='' word=$1\n"
 	       "\t[[ $word == *,* ]] && head=${word%%,*},\n"
 	       "\tcompopt -o nospace\n"
-	       "\tCOMPREPLY=($(compgen -P \"$head\" -W '");
-	write_metrics(" ");
-	printf("' -- \"${word##*,}\"))\n}\n\n");
+	       "\tCOMPREPLY=($(compgen -P \"$head\" -W \"$2\" -- \"${word##*,}\"))\n}\n\n");
 
 	printf("_denet_value()\n{\n\tcase $1 in\n");
 	for (unsigned i = 0; i < dn_n_option_rows; i++) {
@@ -306,6 +332,9 @@ static void zsh_option(const struct dn_option *row)
 		case DN_OPTION_METRICS:
 			fputs("_denet_metrics", stdout);
 			break;
+		case DN_OPTION_PROBES:
+			fputs("_denet_probes", stdout);
+			break;
 		case DN_OPTION_FILE:
 			fputs("_files", stdout);
 			break;
@@ -334,6 +363,8 @@ static void write_zsh(void)
 	printf("#compdef denet\n# Made from the option table of denet; do not edit.\n\n"
 	       "_denet_metrics() {\n  _values -s , metric ");
 	write_metrics(" ");
+	printf("\n}\n\n_denet_probes() {\n  _values -s , 'probe group' ");
+	write_probes(" ", true);
 	printf("\n}\n\n_denet_commands() {\n  local -a commands\n  commands=(\n");
 	for (unsigned i = 0; i < dn_n_command_rows; i++) {
 		printf("    '%s:", dn_command_rows[i].name);
@@ -401,6 +432,9 @@ static void fish_option(const struct dn_option *row)
 	case DN_OPTION_METRICS:
 		printf(" -xa '(__fish_complete_list , __denet_metrics)'");
 		break;
+	case DN_OPTION_PROBES:
+		printf(" -xa '(__fish_complete_list , __denet_probes)'");
+		break;
 	case DN_OPTION_FILE:
 		printf(" -rF");
 		break;
@@ -467,6 +501,9 @@ static void write_fish(void)
 	printf("function __denet_metrics\n"
 	       "    printf '%%s\\n' ");
 	write_metrics(" ");
+	printf("\nend\n\nfunction __denet_probes\n"
+	       "    printf '%%s\\n' ");
+	write_probes(" ", true);
 	printf("\nend\n\ncomplete -c denet -f\n");
 	for (unsigned i = 0; i < dn_n_command_rows; i++) {
 		printf("complete -c denet -n __fish_use_subcommand -a %s -d '",

@@ -7,6 +7,7 @@
 #include "option-table.h"
 
 #define OPTION_COLUMN 26 /* where the text of an option begins */
+#define LINE_MAX_COLUMNS 80
 #define GROUPED_FROM 8 /* with fewer options headings are noise */
 
 static void write_usage(FILE *out, const struct dn_command_info *info)
@@ -75,6 +76,35 @@ static void write_options(FILE *out, unsigned bit)
 	}
 }
 
+static bool takes_probes(enum dn_command command)
+{
+	for (unsigned i = 0; i < dn_n_option_rows; i++) {
+		if (dn_option_rows[i].kind == DN_OPTION_PROBES &&
+			dn_option_rows[i].commands & 1u << command)
+			return true;
+	}
+	return false;
+}
+
+/* Names only; the manual page says what they tell. */
+static void write_probe_groups(FILE *out)
+{
+	int column = 0;
+
+	fputs("\nProbe groups (* on by default):\n", out);
+	for (unsigned group = DN_PROBES_NONE + 1; group < DN_PROBES_N; group++) {
+		const struct dn_probes_info *info = dn_probes_info(group);
+
+		if (column + (int)strlen(info->name) + 2 > LINE_MAX_COLUMNS) {
+			fputc('\n', out);
+			column = 0;
+		}
+		column += fprintf(
+			out, "%s%s%s", column ? " " : "  ", info->name, info->on ? "*" : "");
+	}
+	fputc('\n', out);
+}
+
 static void write_overview(FILE *out)
 {
 	fputs("Usage: denet [OPTION...] COMMAND [ARG...]\n"
@@ -114,6 +144,8 @@ int dn_help_write(FILE *out, const char *topic)
 	if (info->about)
 		fprintf(out, "%s\n", info->about);
 	write_options(out, 1u << info->command);
+	if (takes_probes(info->command))
+		write_probe_groups(out);
 	if (info->footer)
 		fprintf(out, "\n%s\n", info->footer);
 	return 0;

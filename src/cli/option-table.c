@@ -28,6 +28,10 @@ const unsigned dn_n_option_rows = sizeof(dn_option_rows) / sizeof(dn_option_rows
 #define SIZE_FILE sizeof(const char *)
 #define SIZE_DIR sizeof(const char *)
 #define SIZE_METRICS sizeof(const char *)
+#define SIZE_PROBES sizeof(const char *)
+#define SIZE_SAMPLE sizeof(const char *)
+#define SIZE_PERCENT sizeof(double)
+#define SIZE_NUMBER sizeof(unsigned)
 #define SIZE_WORD sizeof(const char *)
 #define SIZE_CHOICE sizeof(int)
 #define SIZE_MS sizeof(uint64_t)
@@ -116,6 +120,7 @@ const char *dn_option_group_title(enum dn_option_group group)
 		[DN_GROUP_TARGET] = "Targets",
 		[DN_GROUP_OUTPUT] = "Output",
 		[DN_GROUP_MEASURE] = "Measuring",
+		[DN_GROUP_TRACE] = "Tracing with eBPF",
 		[DN_GROUP_PROCESS] = "Processes",
 		[DN_GROUP_OTHER] = "Other",
 	};

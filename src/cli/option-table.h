@@ -19,10 +19,14 @@ enum dn_option_kind {
 	DN_OPTION_FILE, /* const char *, completes files */
 	DN_OPTION_DIR, /* const char *, completes folders */
 	DN_OPTION_METRICS, /* const char *, a list of metric names and prefixes */
+	DN_OPTION_PROBES, /* const char *, a list of probe groups to add and to take away */
+	DN_OPTION_SAMPLE, /* const char *, a list of GROUP=1/N */
 	DN_OPTION_CHOICE, /* an enum, counted from 0 in the order of values */
 	DN_OPTION_WORD, /* const char *, one of values */
 	DN_OPTION_MS, /* uint64_t nanoseconds, written in milliseconds */
 	DN_OPTION_SECONDS, /* uint64_t nanoseconds, written in seconds */
+	DN_OPTION_PERCENT, /* double */
+	DN_OPTION_NUMBER, /* unsigned */
 	DN_OPTION_HELP, /* ends the parsing */
 	DN_OPTION_VERSION, /* ends the parsing */
 };
@@ -31,6 +35,7 @@ enum dn_option_group {
 	DN_GROUP_TARGET,
 	DN_GROUP_OUTPUT,
 	DN_GROUP_MEASURE,
+	DN_GROUP_TRACE,
 	DN_GROUP_PROCESS,
 	DN_GROUP_OTHER,
 	DN_GROUP_N,

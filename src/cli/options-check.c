@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What options mean together: contradictions, defaults that depend on others, lists of metrics. */
+/* What options mean together: contradictions, and defaults that depend on others. */
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "option-table.h"
 #include "options-parse.h"
@@ -68,7 +69,6 @@ static int check_measuring(const struct dn_parser *parser)
 	struct dn_options *options = parser->options;
 	bool interval = dn_parser_seen(parser, "interval"),
 	     max_interval = dn_parser_seen(parser, "max-interval");
-	struct dn_metric_set set;
 
 	if (interval && !max_interval)
 		options->max_interval_ns = options->interval_ns;
@@ -76,9 +76,6 @@ static int check_measuring(const struct dn_parser *parser)
 		options->interval_ns = options->max_interval_ns;
 	if (options->max_interval_ns < options->interval_ns)
 		return dn_parser_fail(parser, "--max-interval is below --interval");
-	if (options->metrics && dn_options_metric_set(options->metrics, &options->groups,
-					options->groups_denied, &set, parser->why) < 0)
-		return -EINVAL;
 	if (options->no_children && options->wait_tree)
 		return dn_parser_fail(
 			parser, "--no-children and --wait-tree contradict each other");
@@ -89,6 +86,38 @@ static int check_measuring(const struct dn_parser *parser)
 			return dn_parser_fail(
 				parser, "--fake contradicts --backend %s", options->backend);
 	}
+	return 0;
+}
+
+/* What --probes, --paths and --metrics switch on, and whether the rest fits to that. */
+static int check_tracing(const struct dn_parser *parser)
+{
+	struct dn_options *options = parser->options;
+	const uint32_t file = UINT32_C(1) << DN_PROBES_FILE;
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	struct dn_metric_set set;
+
+	if (options->probes && dn_options_probes(options->probes, &options->groups,
+				       &options->groups_denied, parser->why) < 0)
+		return -EINVAL;
+	if (options->paths > 0 && options->groups_denied & file)
+		return dn_parser_fail(
+			parser, "--paths needs the probe group 'file', which --probes takes away");
+	if (options->paths > 0)
+		options->groups |= file;
+	if (options->metrics && dn_options_metric_set(options->metrics, &options->groups,
+					options->groups_denied, &set, parser->why) < 0)
+		return -EINVAL;
+	for (unsigned group = DN_PROBES_NONE + 1; group < DN_PROBES_N; group++) {
+		if (options->sample_every[group] && !(options->groups >> group & 1))
+			return dn_parser_fail(parser,
+				"--sample names the probe group '%s', which is off; add --probes "
+				"%s",
+				dn_probes_info(group)->name, dn_probes_info(group)->name);
+	}
+	if (options->max_overhead_percent > 100.0 * (double)(cpus > 0 ? cpus : 1))
+		return dn_parser_fail(parser, "--max-overhead is above %ld, which is all CPUs",
+			100 * (cpus > 0 ? cpus : 1));
 	return 0;
 }
 
@@ -119,6 +148,8 @@ int dn_parser_check(const struct dn_parser *parser)
 		r = check_output(parser);
 		if (r == 0)
 			r = check_measuring(parser);
+		if (r == 0)
+			r = check_tracing(parser);
 		if (r < 0)
 			return r;
 		if (options->command == DN_COMMAND_ATTACH)
@@ -135,149 +166,4 @@ int dn_parser_check(const struct dn_parser *parser)
 	default:
 		return 0;
 	}
-}
-
-/* Rows that only exist once a run has begun. */
-static bool is_dynamic(const char *word, size_t len)
-{
-	static const char *const families[] = {"hw.event", "hw.cpu_core", "hw.cpu_atom"};
-
-	for (unsigned i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
-		size_t n = strlen(families[i]);
-
-		if (len >= n && memcmp(word, families[i], n) == 0 && (len == n || word[n] == '.'))
-			return true;
-	}
-	return false;
-}
-
-/* A whole name, or some of its first segments. */
-static bool names(const char *word, size_t len, const char *metric)
-{
-	return strncmp(metric, word, len) == 0 && (metric[len] == '\0' || metric[len] == '.');
-}
-
-static int unknown_metric(const char *word, size_t len, struct dn_why *why)
-{
-	const char *candidates[DN_METRIC_MAX + 1], *near = NULL;
-	char text[65], shown[96];
-	unsigned n = 0;
-
-	for (unsigned id = 0; id < dn_metric_count(); id++)
-		candidates[n++] = dn_metric_info(id)->name;
-	candidates[n] = NULL;
-	if (len < sizeof(text)) {
-		memcpy(text, word, len);
-		text[len] = '\0';
-		near = dn_nearest(text, candidates);
-	}
-	dn_text_safe(word, len, 40, shown, sizeof(shown));
-	if (near)
-		dn_why_set(why, "unknown metric '%s'; did you mean '%s'? See 'denet metrics'",
-			shown, near);
-	else
-		dn_why_set(why, "unknown metric '%s'; see 'denet metrics'", shown);
-	why->hint[0] = '\0';
-	return -EINVAL;
-}
-
-/* The probe groups of the rows that word matches, and whether rows without a group do too. */
-static uint32_t groups_of(const char *word, size_t len, bool *ret_whole, bool *ret_free)
-{
-	uint32_t groups = 0;
-
-	*ret_whole = *ret_free = false;
-	for (unsigned id = 0; id < DN_M_STATIC_N; id++) {
-		const struct dn_metric_info *info = dn_metric_info(id);
-		unsigned group = dn_metric_group(info);
-
-		if (!names(word, len, info->name))
-			continue;
-		*ret_whole |= info->name[len] == '\0';
-		*ret_free |= group == DN_PROBES_NONE;
-		groups |= UINT32_C(1) << group;
-	}
-	return groups & ~(UINT32_C(1) << DN_PROBES_NONE);
-}
-
-/* What one word of the list switches on. */
-static int add_groups(
-	const char *word, size_t len, uint32_t *groups, uint32_t denied, struct dn_why *why)
-{
-	bool whole, without;
-	uint32_t needed = groups_of(word, len, &whole, &without);
-	unsigned group = DN_PROBES_NONE;
-	char shown[96];
-
-	if (needed == 0 || (without && !whole))
-		return 0;
-	*groups |= needed & ~denied;
-	if (needed & ~denied)
-		return 0;
-	while (!(needed >> group & 1))
-		group++;
-	dn_text_safe(word, len, 40, shown, sizeof(shown));
-	dn_why_set(why, "metric '%s' needs the probe group '%s', which --probes takes away", shown,
-		dn_probes_info(group)->name);
-	why->hint[0] = '\0';
-	return -EINVAL;
-}
-
-static int check_metric_word(
-	const char *word, size_t len, uint32_t *groups, uint32_t denied, struct dn_why *why)
-{
-	bool whole, without;
-
-	if (len == 0) {
-		dn_why_set(why, "the list of metrics has an empty name; see 'denet metrics'");
-		why->hint[0] = '\0';
-		return -EINVAL;
-	}
-	if (groups_of(word, len, &whole, &without) == 0 && !without && !is_dynamic(word, len))
-		return unknown_metric(word, len, why);
-	return add_groups(word, len, groups, denied, why);
-}
-
-int dn_options_metric_set(const char *list, uint32_t *groups, uint32_t denied,
-	struct dn_metric_set *ret, struct dn_why *why)
-{
-	struct dn_metric_set set = {0};
-	uint32_t on = *groups;
-	size_t len;
-
-	for (const char *word = list; word; word = word[len] == ',' ? word + len + 1 : NULL) {
-		int r;
-
-		len = strcspn(word, ",");
-		r = check_metric_word(word, len, &on, denied, why);
-		if (r < 0)
-			return r;
-	}
-	for (unsigned id = 0; id < DN_METRIC_MAX; id++) {
-		const struct dn_metric_info *info = id < DN_M_STATIC_N ? dn_metric_info(id) : NULL;
-		unsigned group = info ? dn_metric_group(info) : DN_PROBES_NONE;
-		bool named = !list || !info;
-
-		for (const char *word = list; word && !named;
-			word = word[len] == ',' ? word + len + 1 : NULL) {
-			len = strcspn(word, ",");
-			named = names(word, len, info->name);
-		}
-		if (named && (group == DN_PROBES_NONE || on >> group & 1))
-			dn_metric_set_add(&set, id);
-	}
-	*groups = on;
-	*ret = set;
-	return 0;
-}
-
-uint32_t dn_options_default_groups(void)
-{
-	uint32_t groups = 0;
-
-	for (unsigned group = DN_PROBES_NONE + 1; group < DN_PROBES_N; group++) {
-		if (dn_probes_info(group)->on)
-			groups |= UINT32_C(1) << group;
-	}
-	return groups;
 }

@@ -17,6 +17,7 @@
 #define INTERVAL_MAX_MS UINT64_C(3600000)
 #define DURATION_MAX_S UINT64_C(315360000) /* ten years */
 #define PID_MAX UINT64_C(4194304)
+#define NUMBER_MAX 1000 /* of a NUMBER */
 #define CANDIDATES_MAX 64
 #define BIT(command) (1u << (command))
 
@@ -151,6 +152,36 @@ static int store_time(
 	return 0;
 }
 
+static int store_percent(
+	const struct dn_parser *parser, const struct dn_option *row, const char *value)
+{
+	char buffer[SHOW_SIZE];
+	uint64_t billionths;
+	double percent;
+
+	if (parse_scaled(value, NS_PER_S, &billionths) < 0 || billionths == 0)
+		return dn_parser_fail(parser, "--%s takes a percentage above 0, not '%s'",
+			row->name, show(value, buffer));
+	percent = (double)billionths / (double)NS_PER_S;
+	memcpy((char *)parser->options + row->offset, &percent, sizeof(percent));
+	return 0;
+}
+
+static int store_number(
+	const struct dn_parser *parser, const struct dn_option *row, const char *value)
+{
+	char buffer[SHOW_SIZE];
+	uint64_t number;
+	unsigned n;
+
+	if (dn_parse_u64_whole(value, &number) < 0 || number > NUMBER_MAX)
+		return dn_parser_fail(parser, "--%s takes a number from 0 to %u, not '%s'",
+			row->name, NUMBER_MAX, show(value, buffer));
+	n = (unsigned)number;
+	memcpy((char *)parser->options + row->offset, &n, sizeof(n));
+	return 0;
+}
+
 static int store_one_of(
 	const struct dn_parser *parser, const struct dn_option *row, const char *value)
 {
@@ -208,17 +239,26 @@ static int store(struct dn_parser *parser, const struct dn_option *row, const ch
 		if (dn_options_metric_set(value, &groups, 0, &set, parser->why) < 0)
 			return -EINVAL;
 		__attribute__((fallthrough));
+	case DN_OPTION_PROBES:
 	case DN_OPTION_TEXT:
 	case DN_OPTION_FILE:
 	case DN_OPTION_DIR:
 		memcpy((char *)options + row->offset, &value, sizeof(value));
 		return 0;
+	case DN_OPTION_SAMPLE:
+		memset(options->sample_every, 0, sizeof(options->sample_every));
+		memcpy((char *)options + row->offset, &value, sizeof(value));
+		return dn_options_sample(value, options->sample_every, parser->why);
 	case DN_OPTION_CHOICE:
 	case DN_OPTION_WORD:
 		return store_one_of(parser, row, value);
 	case DN_OPTION_MS:
 	case DN_OPTION_SECONDS:
 		return store_time(parser, row, value);
+	case DN_OPTION_PERCENT:
+		return store_percent(parser, row, value);
+	case DN_OPTION_NUMBER:
+		return store_number(parser, row, value);
 	case DN_OPTION_HELP:
 		options->help_topic = options->command == DN_COMMAND_NONE
 					      ? NULL

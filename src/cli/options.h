@@ -43,9 +43,16 @@ struct dn_options {
 	const char *events;
 	const char *metrics; /* --metrics LIST: names or prefixes ("cpu", "memory.rss_bytes"); NULL:
 				all */
+	const char *probes; /* --probes LIST, and what it comes to: */
 	uint32_t groups; /* probe groups that are on, a bit per enum dn_probe_group: by default, by
 			    --probes, by --metrics and --paths that need them */
 	uint32_t groups_denied; /* those that --probes took away */
+	const char *sample; /* --sample LIST, and what it comes to: */
+	uint32_t sample_every[DN_PROBES_N]; /* of so many events one is looked at; 0: all */
+	double max_overhead_percent; /* 100 is one busy core; 0: no budget */
+	unsigned paths; /* so many files are told by path */
+	bool detail;
+	bool account;
 	bool per_process;
 	bool process_events;
 	bool no_children;
@@ -95,6 +102,11 @@ int dn_options_metric_set(const char *list, uint32_t *groups, uint32_t denied,
 	struct dn_metric_set *ret, struct dn_why *why);
 /* The probe groups that are part of every run. */
 uint32_t dn_options_default_groups(void);
+/* --probes LIST over the default groups. -EINVAL with the nearest name in why. */
+int dn_options_probes(
+	const char *list, uint32_t *ret_groups, uint32_t *ret_denied, struct dn_why *why);
+/* --sample LIST; every has DN_PROBES_N members, of which those that are named are set. As above. */
+int dn_options_sample(const char *list, uint32_t *every, struct dn_why *why);
 
 /* The candidate nearest to word, or NULL when none is near. candidates ends with NULL. */
 const char *dn_nearest(const char *word, const char *const *candidates);

@@ -29,6 +29,7 @@ void dn_session_header(struct dn_session *session)
 	run->tier = session->plan.tier;
 	run->interval_ns = session->options->interval_ns;
 	run->per_process = session->options->per_process;
+	run->detail = session->options->detail;
 	run->n_backends = session->plan.n_backends;
 	for (unsigned i = 0; i < session->plan.n_backends; i++) {
 		const struct dn_plan_backend *backend = &session->plan.backend[i];

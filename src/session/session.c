@@ -289,6 +289,11 @@ int dn_session_plan(
 	env->events = options->events;
 	env->script = options->fake_script;
 	env->interval_ns = options->interval_ns;
+	memcpy(env->sample_every, options->sample_every, sizeof(env->sample_every));
+	env->max_overhead_percent = options->max_overhead_percent;
+	env->paths = options->paths;
+	env->detail = options->detail;
+	env->account_bpf = options->account;
 	r = wanted_metrics(session, &env->wanted, why);
 	if (r < 0)
 		return r;

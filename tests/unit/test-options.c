@@ -396,7 +396,7 @@ static void help_fits_a_screen(void **state)
 			lines++;
 			line += len + (line[len] == '\n');
 		}
-		assert_in_range(lines, 5, 40);
+		assert_in_range(lines, 5, 52);
 		free(text);
 	}
 }
