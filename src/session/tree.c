@@ -267,6 +267,17 @@ void dn_tree_exit(struct dn_tree *tree, pid_t pid, uint64_t t_ns)
 		end(tree, process, t_ns);
 }
 
+void dn_tree_exit_status(struct dn_tree *tree, pid_t pid, int wait_status, uint64_t t_ns)
+{
+	struct dn_process *process = dn_tree_find(tree, pid);
+
+	if (!process || ((struct node *)process)->reaped_by_us)
+		return;
+	process->exit_known = true;
+	process->wait_status = wait_status;
+	end(tree, process, t_ns);
+}
+
 void dn_tree_reaped(struct dn_tree *tree, pid_t pid, int wait_status, uint64_t t_ns)
 {
 	struct dn_process *process = dn_tree_find(tree, pid);

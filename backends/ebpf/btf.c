@@ -1,0 +1,635 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/btf.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <bpf/btf.h>
+
+#include <denet/fs.h>
+
+#include "btf.h"
+
+#define SIZE_MAX_BTF (64u << 20)
+#define WANTED_MAX 512
+#define SLOTS 4096 /* a power of two, several times WANTED_MAX and MEMBERS_MAX */
+#define LOCALS_MAX 32
+#define MEMBERS_MAX 1024
+#define DEPTH_MAX 16
+
+enum want_kind { WANT_TYPEDEF, WANT_FUNCTION, WANT_STRUCT, WANT_ENUM };
+
+struct wanted {
+	const char *name;
+	size_t len; /* of the name without its ___flavour */
+	enum want_kind kind;
+	uint32_t id; /* 0: not found */
+};
+
+struct dn_ebpf_btf {
+	const unsigned char *data; /* the file */
+	size_t size;
+	bool mapped, owned;
+	const unsigned char *types;
+	uint32_t types_len;
+	const char *strings;
+	uint32_t strings_len;
+	uint32_t *at; /* by type id: offset in types */
+	uint32_t n_types; /* ids are 1 .. n_types */
+	struct wanted wanted[WANTED_MAX];
+	unsigned n_wanted;
+	uint16_t slot[SLOTS]; /* by hash of kind and name: 1 + index of wanted */
+	uint64_t
+		begins[1024 / 64]; /* how wanted names begin: most names are looked at no further */
+	struct {
+		const char *owner; /* "" is for structs without a name */
+		size_t owner_len;
+		const char *name;
+	} member[MEMBERS_MAX]; /* what the programs read */
+	unsigned n_members;
+	uint16_t member_slot[SLOTS];
+};
+
+/* Reading */
+
+static int check_header(struct dn_ebpf_btf *btf)
+{
+	struct btf_header header;
+	size_t types_at, strings_at;
+
+	if (btf->size < sizeof(header))
+		return -EINVAL;
+	memcpy(&header, btf->data, sizeof(header));
+	if (header.magic != BTF_MAGIC || header.hdr_len < sizeof(header) ||
+		header.hdr_len > btf->size)
+		return -EINVAL;
+	types_at = (size_t)header.hdr_len + header.type_off;
+	strings_at = (size_t)header.hdr_len + header.str_off;
+	if (types_at > btf->size || header.type_len > btf->size - types_at || types_at % 4 ||
+		strings_at > btf->size || header.str_len > btf->size - strings_at ||
+		header.str_len == 0)
+		return -EINVAL;
+	btf->types = btf->data + types_at;
+	btf->types_len = header.type_len;
+	btf->strings = (const char *)btf->data + strings_at;
+	btf->strings_len = header.str_len;
+	/* The last byte ends the last name: no name runs out of the section. */
+	return btf->strings[btf->strings_len - 1] == '\0' ? 0 : -EINVAL;
+}
+
+int dn_ebpf_btf_from(const void *data, size_t size, struct dn_ebpf_btf **ret)
+{
+	struct dn_ebpf_btf *btf = calloc(1, sizeof(*btf));
+	int r;
+
+	if (!btf)
+		return -ENOMEM;
+	btf->data = data;
+	btf->size = size;
+	r = check_header(btf);
+	if (r < 0) {
+		free(btf);
+		return r;
+	}
+	*ret = btf;
+	return 0;
+}
+
+/* Kernels before 6.16 can't map it, and hand out a page per read. */
+static int read_all(int fd, size_t size, void **ret)
+{
+	unsigned char *data = malloc(size);
+	size_t have = 0;
+
+	if (!data)
+		return -ENOMEM;
+	while (have < size) {
+		ssize_t n = read(fd, data + have, size - have);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			int r = n < 0 ? -errno : -EINVAL;
+
+			free(data);
+			return r;
+		}
+		have += (size_t)n;
+	}
+	*ret = data;
+	return 0;
+}
+
+int dn_ebpf_btf_open(int sys_fd, struct dn_ebpf_btf **ret)
+{
+	int fd = sys_fd < 0 ? -ENOENT : dn_open_at(sys_fd, "kernel/btf/vmlinux", O_RDONLY), r;
+	struct stat st;
+	void *data;
+	bool mapped;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size <= 0 ||
+		st.st_size > SIZE_MAX_BTF) {
+		close(fd);
+		return -ENOENT;
+	}
+	data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+	mapped = data != MAP_FAILED;
+	r = mapped ? 0 : read_all(fd, (size_t)st.st_size, &data);
+	close(fd);
+	if (r < 0)
+		return r;
+	r = dn_ebpf_btf_from(data, (size_t)st.st_size, ret);
+	if (r < 0) {
+		if (mapped)
+			munmap(data, (size_t)st.st_size);
+		else
+			free(data);
+		return r;
+	}
+	(*ret)->mapped = mapped;
+	(*ret)->owned = !mapped;
+	return 0;
+}
+
+void dn_ebpf_btf_free(struct dn_ebpf_btf *btf)
+{
+	if (!btf)
+		return;
+	if (btf->mapped)
+		munmap((void *)btf->data, btf->size);
+	if (btf->owned)
+		free((void *)btf->data);
+	free(btf->at);
+	free(btf);
+}
+
+/* What is wanted */
+
+/* name is not empty. */
+static unsigned begin_of(enum want_kind kind, const char *name)
+{
+	return ((unsigned)kind * 257 + (unsigned char)name[0] * 31u +
+		       (name[1] ? (unsigned char)name[1] * 7u + (unsigned char)name[2] : 0)) &
+	       1023;
+}
+
+static uint32_t hash_of(enum want_kind kind, const char *name, size_t len)
+{
+	uint32_t h = UINT32_C(2166136261) ^ (uint32_t)kind;
+
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ (unsigned char)name[i]) * UINT32_C(16777619);
+	return h;
+}
+
+static struct wanted *find(
+	const struct dn_ebpf_btf *btf, enum want_kind kind, const char *name, size_t len)
+{
+	for (uint32_t h = hash_of(kind, name, len);; h++) {
+		uint16_t slot = btf->slot[h % SLOTS];
+		const struct wanted *wanted;
+
+		if (!slot)
+			return NULL;
+		wanted = &btf->wanted[slot - 1];
+		if (wanted->kind == kind && wanted->len == len &&
+			memcmp(wanted->name, name, len) == 0)
+			return (struct wanted *)wanted;
+	}
+}
+
+static int want(struct dn_ebpf_btf *btf, enum want_kind kind, const char *name, size_t len)
+{
+	uint32_t h = hash_of(kind, name, len);
+
+	if (find(btf, kind, name, len))
+		return 0;
+	if (btf->n_wanted == WANTED_MAX)
+		return -ENOSPC;
+	btf->wanted[btf->n_wanted] = (struct wanted){.name = name, .len = len, .kind = kind};
+	while (btf->slot[h % SLOTS])
+		h++;
+	btf->slot[h % SLOTS] = (uint16_t)++btf->n_wanted;
+	h = begin_of(kind, name);
+	btf->begins[h / 64] |= UINT64_C(1) << h % 64;
+	return 0;
+}
+
+int dn_ebpf_btf_want_typedef(struct dn_ebpf_btf *btf, const char *name)
+{
+	return want(btf, WANT_TYPEDEF, name, strlen(name));
+}
+
+int dn_ebpf_btf_want_function(struct dn_ebpf_btf *btf, const char *name)
+{
+	return want(btf, WANT_FUNCTION, name, strlen(name));
+}
+
+/* "name___flavour" stands for "name". */
+static size_t essential_len(const char *name)
+{
+	const char *flavour = strstr(name, "___");
+
+	return flavour && flavour != name ? (size_t)(flavour - name) : strlen(name);
+}
+
+static uint32_t hash_of_member(const char *owner, size_t len, const char *member)
+{
+	return hash_of(WANT_STRUCT, owner, len) * 31 ^ hash_of(WANT_ENUM, member, strlen(member));
+}
+
+/* Does some local struct (or enum) of this name have this member? "" is for those without a name.
+ */
+static bool is_read(const struct dn_ebpf_btf *btf, const char *owner, const char *member)
+{
+	size_t len = strlen(owner);
+
+	for (uint32_t h = hash_of_member(owner, len, member);; h++) {
+		uint16_t slot = btf->member_slot[h % SLOTS];
+
+		if (!slot)
+			return false;
+		slot--;
+		if (btf->member[slot].owner_len == len &&
+			memcmp(btf->member[slot].owner, owner, len) == 0 &&
+			strcmp(btf->member[slot].name, member) == 0)
+			return true;
+	}
+}
+
+static int want_member(struct dn_ebpf_btf *btf, const char *owner, size_t len, const char *name)
+{
+	uint32_t h = hash_of_member(owner, len, name);
+
+	if (btf->n_members == MEMBERS_MAX)
+		return -ENOSPC;
+	for (; btf->member_slot[h % SLOTS]; h++) {
+		unsigned known = btf->member_slot[h % SLOTS] - 1u;
+
+		if (btf->member[known].owner_len == len &&
+			memcmp(btf->member[known].owner, owner, len) == 0 &&
+			strcmp(btf->member[known].name, name) == 0)
+			return 0;
+	}
+	btf->member[btf->n_members].owner = owner;
+	btf->member[btf->n_members].owner_len = len;
+	btf->member[btf->n_members].name = name;
+	btf->member_slot[h % SLOTS] = (uint16_t)++btf->n_members;
+	return 0;
+}
+
+static int want_members(struct dn_ebpf_btf *btf, const struct btf *local,
+	const struct btf_type *type, const char *owner)
+{
+	size_t len = owner[0] ? essential_len(owner) : 0;
+	int r = 0;
+
+	for (unsigned i = 0; i < btf_vlen(type) && r == 0; i++) {
+		uint32_t name = btf_is_composite(type) ? btf_members(type)[i].name_off
+						       : btf_enum(type)[i].name_off;
+
+		r = want_member(btf, owner, len, btf__name_by_offset(local, name));
+	}
+	return r;
+}
+
+int dn_ebpf_btf_want_structs(struct dn_ebpf_btf *btf, const struct btf *local)
+{
+	for (uint32_t id = 1; id < btf__type_cnt(local); id++) {
+		const struct btf_type *type = btf__type_by_id(local, id);
+		const char *name = btf__name_by_offset(local, type->name_off);
+		int r = 0;
+
+		/* What both sides share, and what no program reads by name, the kernel does not
+		 * have. */
+		if (!name || strncmp(name, "dn_", 3) == 0)
+			continue;
+		if (btf_is_composite(type) && name[0])
+			r = want(btf, WANT_STRUCT, name, essential_len(name));
+		else if (btf_is_enum(type) && name[0])
+			r = want(btf, WANT_ENUM, name, essential_len(name));
+		else if (!btf_is_composite(type))
+			continue;
+		if (r == 0)
+			r = want_members(btf, local, type, name);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* The walk */
+
+static size_t tail_of(const struct btf_type *type)
+{
+	uint32_t vlen = BTF_INFO_VLEN(type->info);
+
+	switch (BTF_INFO_KIND(type->info)) {
+	case BTF_KIND_INT:
+		return 4;
+	case BTF_KIND_ARRAY:
+		return sizeof(struct btf_array);
+	case BTF_KIND_STRUCT:
+	case BTF_KIND_UNION:
+		return (size_t)vlen * sizeof(struct btf_member);
+	case BTF_KIND_ENUM:
+		return (size_t)vlen * sizeof(struct btf_enum);
+	case BTF_KIND_FUNC_PROTO:
+		return (size_t)vlen * sizeof(struct btf_param);
+	case BTF_KIND_VAR:
+		return sizeof(struct btf_var);
+	case BTF_KIND_DATASEC:
+		return (size_t)vlen * sizeof(struct btf_var_secinfo);
+	case BTF_KIND_DECL_TAG:
+		return sizeof(struct btf_decl_tag);
+	case BTF_KIND_ENUM64:
+		return (size_t)vlen * sizeof(struct btf_enum64);
+	default:
+		return 0;
+	}
+}
+
+static void look(struct dn_ebpf_btf *btf, const struct btf_type *type, uint32_t id)
+{
+	struct wanted *wanted;
+	enum want_kind kind;
+	unsigned begin;
+	const char *name;
+
+	switch (BTF_INFO_KIND(type->info)) {
+	case BTF_KIND_TYPEDEF:
+		kind = WANT_TYPEDEF;
+		break;
+	case BTF_KIND_FUNC:
+		kind = WANT_FUNCTION;
+		break;
+	case BTF_KIND_STRUCT:
+	case BTF_KIND_UNION:
+		kind = WANT_STRUCT;
+		break;
+	case BTF_KIND_ENUM:
+	case BTF_KIND_ENUM64:
+		kind = WANT_ENUM;
+		break;
+	default:
+		return;
+	}
+	if (type->name_off == 0 || type->name_off >= btf->strings_len)
+		return;
+	name = btf->strings + type->name_off;
+	begin = begin_of(kind, name);
+	if (!(btf->begins[begin / 64] >> begin % 64 & 1))
+		return;
+	wanted = find(btf, kind, name, strlen(name));
+	if (wanted && !wanted->id)
+		wanted->id = id;
+}
+
+int dn_ebpf_btf_walk(struct dn_ebpf_btf *btf)
+{
+	uint32_t room = btf->types_len / 12 + 1, offset = 0;
+
+	free(btf->at);
+	btf->n_types = 0;
+	btf->at = malloc(((size_t)room + 1) * sizeof(*btf->at));
+	if (!btf->at)
+		return -ENOMEM;
+	while (offset < btf->types_len) {
+		const struct btf_type *type = (const struct btf_type *)(btf->types + offset);
+		size_t size = sizeof(*type);
+
+		if (btf->types_len - offset < size)
+			return -EINVAL;
+		size += tail_of(type);
+		if (btf->types_len - offset < size)
+			return -EINVAL;
+		btf->at[++btf->n_types] = offset;
+		look(btf, type, btf->n_types);
+		offset += (uint32_t)size;
+	}
+	return 0;
+}
+
+uint32_t dn_ebpf_btf_id(const struct dn_ebpf_btf *btf, const char *name)
+{
+	const struct wanted *wanted = find(btf, WANT_TYPEDEF, name, strlen(name));
+
+	if (!wanted)
+		wanted = find(btf, WANT_FUNCTION, name, strlen(name));
+	return wanted ? wanted->id : 0;
+}
+
+/* Copying what is wanted */
+
+struct copy {
+	const struct dn_ebpf_btf *btf;
+	struct btf *out;
+	struct {
+		uint32_t from, to;
+	} * done;
+	unsigned n_done, room;
+};
+
+static const struct btf_type *type_at(const struct dn_ebpf_btf *btf, uint32_t id)
+{
+	return id > 0 && id <= btf->n_types ? (const struct btf_type *)(btf->types + btf->at[id])
+					    : NULL;
+}
+
+static const char *name_at(const struct dn_ebpf_btf *btf, uint32_t offset)
+{
+	return offset < btf->strings_len ? btf->strings + offset : "";
+}
+
+static int remember(struct copy *copy, uint32_t from, int to)
+{
+	if (to < 0)
+		return to;
+	if (copy->n_done == copy->room) {
+		unsigned room = copy->room ? copy->room * 2 : 64;
+		void *grown = realloc(copy->done, room * sizeof(*copy->done));
+
+		if (!grown)
+			return -ENOMEM;
+		copy->done = grown;
+		copy->room = room;
+	}
+	copy->done[copy->n_done].from = from;
+	copy->done[copy->n_done++].to = (uint32_t)to;
+	return to;
+}
+
+static int copy_type(struct copy *copy, uint32_t id, const char *owner, unsigned depth);
+
+/* An anonymous struct or union counts when something in it is read, under its owner's name. */
+static bool holds_read(const struct dn_ebpf_btf *btf, const struct btf_type *type,
+	const char *owner, unsigned depth)
+{
+	const struct btf_member *member = (const struct btf_member *)(type + 1);
+
+	for (uint32_t i = 0; i < BTF_INFO_VLEN(type->info) && depth < DEPTH_MAX; i++) {
+		const char *name = name_at(btf, member[i].name_off);
+		const struct btf_type *inner = type_at(btf, member[i].type);
+
+		if (name[0] ? is_read(btf, owner, name) || is_read(btf, "", name)
+			    : inner &&
+					(BTF_INFO_KIND(inner->info) == BTF_KIND_STRUCT ||
+						BTF_INFO_KIND(inner->info) == BTF_KIND_UNION) &&
+					holds_read(btf, inner, owner, depth + 1))
+			return true;
+	}
+	return false;
+}
+
+static int copy_composite(struct copy *copy, uint32_t id, const char *owner, unsigned depth)
+{
+	const struct dn_ebpf_btf *btf = copy->btf;
+	const struct btf_type *type = type_at(btf, id);
+	const struct btf_member *member = (const struct btf_member *)(type + 1);
+	const char *name = name_at(btf, type->name_off);
+	uint32_t n = BTF_INFO_VLEN(type->info);
+	bool bitfields = BTF_INFO_KFLAG(type->info);
+	int *types, to, r = 0;
+
+	if (name[0])
+		owner = name;
+	types = calloc((size_t)n + 1, sizeof(*types));
+	if (!types)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n && r >= 0; i++) {
+		const char *member_name = name_at(btf, member[i].name_off);
+		const struct btf_type *inner = type_at(btf, member[i].type);
+
+		types[i] = -1;
+		if (member_name[0] ? !is_read(btf, owner, member_name) &&
+					     (name[0] || !is_read(btf, "", member_name))
+				   : !inner || !holds_read(btf, inner, owner, depth))
+			continue;
+		r = types[i] = copy_type(copy, member[i].type, owner, depth + 1);
+	}
+	to = r < 0 ? r
+		   : (BTF_INFO_KIND(type->info) == BTF_KIND_STRUCT
+				     ? btf__add_struct
+				     : btf__add_union)(copy->out, name, type->size);
+	for (uint32_t i = 0; i < n && to >= 0 && r >= 0; i++) {
+		uint32_t offset = member[i].offset;
+
+		if (types[i] < 0)
+			continue;
+		r = btf__add_field(copy->out, name_at(btf, member[i].name_off), types[i],
+			bitfields ? BTF_MEMBER_BIT_OFFSET(offset) : offset,
+			bitfields ? BTF_MEMBER_BITFIELD_SIZE(offset) : 0);
+	}
+	free(types);
+	return r < 0 ? r : to;
+}
+
+static int copy_enum(struct copy *copy, const struct btf_type *type)
+{
+	const struct dn_ebpf_btf *btf = copy->btf;
+	const char *name = name_at(btf, type->name_off);
+	const struct btf_enum *value = (const struct btf_enum *)(type + 1);
+	int to = btf__add_enum(copy->out, name, type->size), r = 0;
+
+	for (uint32_t i = 0; to >= 0 && r >= 0 && name[0] && i < BTF_INFO_VLEN(type->info); i++) {
+		const char *value_name = name_at(btf, value[i].name_off);
+
+		if (is_read(btf, name, value_name))
+			r = btf__add_enum_value(copy->out, value_name, value[i].val);
+	}
+	return r < 0 ? r : to;
+}
+
+static int copy_array(
+	struct copy *copy, const struct btf_type *type, const char *owner, unsigned depth)
+{
+	const struct btf_array *array = (const struct btf_array *)(type + 1);
+	int index = copy_type(copy, array->index_type, owner, depth + 1), element;
+
+	if (index < 0)
+		return index;
+	element = copy_type(copy, array->type, owner, depth + 1);
+	return element < 0 ? element
+			   : btf__add_array(copy->out, index, element, (int)array->nelems);
+}
+
+/* The new id; 0 (void) for what only pointers lead to. */
+static int copy_type(struct copy *copy, uint32_t id, const char *owner, unsigned depth)
+{
+	const struct btf_type *type = type_at(copy->btf, id);
+	uint32_t info;
+
+	if (!type)
+		return 0;
+	if (depth > DEPTH_MAX)
+		return -EINVAL;
+	for (unsigned i = 0; i < copy->n_done; i++) {
+		if (copy->done[i].from == id)
+			return (int)copy->done[i].to;
+	}
+	switch (BTF_INFO_KIND(type->info)) {
+	case BTF_KIND_INT:
+		memcpy(&info, type + 1, sizeof(info));
+		return remember(copy, id,
+			btf__add_int(copy->out, name_at(copy->btf, type->name_off), type->size,
+				BTF_INT_ENCODING(info)));
+	case BTF_KIND_PTR:
+		/* Where it points to is never looked at when an access is relocated. */
+		return remember(copy, id, btf__add_ptr(copy->out, 0));
+	case BTF_KIND_ARRAY:
+		return remember(copy, id, copy_array(copy, type, owner, depth));
+	case BTF_KIND_STRUCT:
+	case BTF_KIND_UNION:
+		return remember(copy, id, copy_composite(copy, id, owner, depth));
+	case BTF_KIND_ENUM:
+		return remember(copy, id, copy_enum(copy, type));
+	case BTF_KIND_TYPEDEF:
+	case BTF_KIND_VOLATILE:
+	case BTF_KIND_CONST:
+	case BTF_KIND_RESTRICT:
+	case 18: /* BTF_KIND_TYPE_TAG */
+		return copy_type(copy, type->type, owner, depth + 1);
+	default:
+		return 0;
+	}
+}
+
+/* Structs that the programs know by a typedef's name have no name of their own. */
+static int copy_typedef(struct copy *copy, const struct wanted *wanted)
+{
+	const struct btf_type *type = type_at(copy->btf, wanted->id);
+	const char *name = name_at(copy->btf, type->name_off);
+	int to = copy_type(copy, type->type, name, 0);
+
+	return to <= 0 ? to : btf__add_typedef(copy->out, name, to);
+}
+
+int dn_ebpf_btf_extract(const struct dn_ebpf_btf *btf, struct btf **ret)
+{
+	struct copy copy = {.btf = btf, .out = btf__new_empty()};
+	int r = copy.out ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; i < btf->n_wanted && r >= 0; i++) {
+		const struct wanted *wanted = &btf->wanted[i];
+
+		if (!wanted->id)
+			continue;
+		if (wanted->kind == WANT_STRUCT || wanted->kind == WANT_ENUM)
+			r = copy_type(&copy, wanted->id, "", 0);
+		else if (wanted->kind == WANT_TYPEDEF && strncmp(wanted->name, "btf_", 4) != 0)
+			r = copy_typedef(&copy, wanted);
+	}
+	free(copy.done);
+	if (r < 0) {
+		btf__free(copy.out);
+		return r;
+	}
+	*ret = copy.out;
+	return 0;
+}

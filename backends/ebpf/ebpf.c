@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The eBPF backend: what is allowed here, which groups to load, and what they bring. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <denet/bpf.h>
+#include <denet/fs.h>
+
+#include "ebpf.h"
+
+#define HINT_CAPABILITIES                                                                          \
+	"setcap cap_bpf,cap_perfmon+ep on the denet binary; in a container --cap-add BPF "         \
+	"--cap-add "                                                                               \
+	"PERFMON"
+/* Of the first pid namespace: PROC_PID_INIT_INO. */
+#define INIT_PID_NS UINT32_C(0xEFFFFFFC)
+
+bool dn_ebpf_has(const struct dn_ebpf *ebpf, unsigned metric)
+{
+	return dn_metric_set_has(&ebpf->assigned, metric);
+}
+
+bool dn_ebpf_on(const struct dn_ebpf *ebpf, enum dn_probe_group id)
+{
+	return ebpf->groups >> id & 1;
+}
+
+void dn_ebpf_degrade(
+	struct dn_ebpf *ebpf, unsigned metric, enum dn_quality quality, const char *reason)
+{
+	if (dn_ebpf_has(ebpf, metric))
+		ebpf->core->degrade(ebpf->core, metric, quality, reason);
+}
+
+void dn_ebpf_degrade_group(
+	struct dn_ebpf *ebpf, enum dn_probe_group id, enum dn_quality quality, const char *reason)
+{
+	const struct dn_ebpf_group *group = dn_ebpf_group(id);
+
+	for (unsigned i = 0; group && i < group->n_metrics; i++)
+		dn_ebpf_degrade(ebpf, group->metric[i].metric, quality, reason);
+}
+
+void dn_ebpf_set_sampling(struct dn_ebpf *ebpf, enum dn_probe_group id, uint32_t every)
+{
+	if (ebpf->control && (unsigned)id < 32)
+		__atomic_store_n(&ebpf->control->sample_every[id], every, __ATOMIC_RELAXED);
+}
+
+/* What is allowed */
+
+/* The smallest program that there is: "not allowed" before anything is read or built. */
+static int try_bpf(void)
+{
+	struct bpf_insn nothing[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	int fd =
+		bpf_prog_load(BPF_PROG_TYPE_RAW_TRACEPOINT, "denet_probe", "GPL", nothing, 2, NULL);
+
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+struct refusal {
+	enum dn_fact fact;
+	const char *reason, *hint;
+};
+
+static struct refusal explain(struct dn_ebpf *ebpf, struct dn_probe *probe, const char *what, int r)
+{
+	struct refusal refusal = {.fact = dn_fact_from_errno(r)};
+
+	if (r == -ENOENT && strcmp(what, "BTF") == 0) {
+		refusal.reason = "this kernel has no BTF (/sys/kernel/btf/vmlinux)";
+		refusal.hint = "a kernel with CONFIG_DEBUG_INFO_BTF";
+		return refusal;
+	}
+	refusal.reason = dn_probe_printf(probe, "%s: %s", what, strerror(-r));
+	if (r == -EPERM || r == -EACCES)
+		refusal.hint = HINT_CAPABILITIES;
+	return refusal;
+}
+
+/* Which groups, which objects */
+
+static bool is_wanted(const struct dn_env *env, const struct dn_ebpf_group *group)
+{
+	if (!(env->groups >> group->id & 1))
+		return false;
+	for (unsigned i = 0; i < group->n_metrics; i++) {
+		if (dn_metric_set_has(&env->wanted, group->metric[i].metric))
+			return true;
+	}
+	return false;
+}
+
+static void choose_groups(struct dn_ebpf *ebpf)
+{
+	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
+		const struct dn_ebpf_group *group = dn_ebpf_groups[i];
+
+		if (is_wanted(ebpf->env, group))
+			ebpf->groups |= 1u << group->id;
+	}
+	if (!ebpf->groups)
+		return;
+	/* The others know from it who is in the tree. */
+	ebpf->groups |= 1u << DN_PROBES_LIFECYCLE;
+	if (dn_ebpf_on(ebpf, DN_PROBES_LATENCY))
+		ebpf->groups |= 1u << DN_PROBES_SYSCALLS;
+	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
+		const struct dn_ebpf_group *group = dn_ebpf_groups[i];
+
+		if (!dn_ebpf_on(ebpf, group->id))
+			continue;
+		ebpf->features |= group->features;
+		if (ebpf->env->sample_every[group->id] > 1 || ebpf->env->max_overhead_percent > 0)
+			ebpf->features |= DN_FEATURE_SAMPLED;
+	}
+	if (ebpf->env->paths && dn_ebpf_on(ebpf, DN_PROBES_FILE))
+		ebpf->features |= DN_FEATURE_PATHS;
+}
+
+static void add_objects(struct dn_ebpf *ebpf)
+{
+	(void)dn_ebpf_objects_add(&ebpf->objects, "process");
+	if (ebpf->features & ~(uint32_t)(DN_FEATURE_SAMPLED | DN_FEATURE_PATHS))
+		(void)dn_ebpf_objects_add(&ebpf->objects, "syscalls");
+	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
+		if (dn_ebpf_on(ebpf, dn_ebpf_groups[i]->id) && dn_ebpf_groups[i]->object)
+			(void)dn_ebpf_objects_add(&ebpf->objects, dn_ebpf_groups[i]->object);
+	}
+}
+
+/* Before an object is loaded */
+
+static void prepare(void *arg, const char *name, struct bpf_object *object)
+{
+	const uint32_t timed =
+		DN_FEATURE_LATENCY | DN_FEATURE_FILE | DN_FEATURE_NETWORK | DN_FEATURE_LOCKS;
+	struct dn_ebpf *ebpf = arg;
+	struct stat st;
+	uint32_t ns = 0;
+
+	if (stat("/proc/self/ns/pid", &st) == 0 && st.st_ino != INIT_PID_NS)
+		ns = (uint32_t)st.st_ino;
+	(void)dn_ebpf_set(object, "dn_pid_ns", &ns, sizeof(ns));
+	(void)dn_ebpf_set(object, "dn_features", &ebpf->features, sizeof(ebpf->features));
+	if (strcmp(name, "syscalls") == 0 && !(ebpf->features & timed))
+		dn_ebpf_leave_out(object, "dn_sys_enter");
+	if (strcmp(name, "process") == 0 && !dn_ebpf_on(ebpf, DN_PROBES_SCHED))
+		dn_ebpf_leave_out(object, "dn_wakeup");
+	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
+		if (dn_ebpf_groups[i]->prepare && dn_ebpf_on(ebpf, dn_ebpf_groups[i]->id))
+			dn_ebpf_groups[i]->prepare(ebpf, name, object);
+	}
+}
+
+/* The verifier refused the system call programs: once more with one group less, the last first. */
+static bool reduce(void *arg, const char *program)
+{
+	struct dn_ebpf *ebpf = arg;
+
+	if (strncmp(program, "dn_sys_", 7) != 0)
+		return false;
+	for (unsigned i = dn_n_ebpf_groups; i > 0; i--) {
+		const struct dn_ebpf_group *group = dn_ebpf_groups[i - 1];
+		uint32_t rest = 0;
+
+		if (!dn_ebpf_on(ebpf, group->id) ||
+			!(group->features & ~(uint32_t)DN_FEATURE_COUNT))
+			continue;
+		ebpf->groups &= ~(1u << group->id);
+		for (unsigned j = 0; j < dn_n_ebpf_groups; j++) {
+			if (dn_ebpf_on(ebpf, dn_ebpf_groups[j]->id))
+				rest |= dn_ebpf_groups[j]->features;
+		}
+		ebpf->features = rest | (ebpf->features & DN_FEATURE_SAMPLED);
+		return true;
+	}
+	return false;
+}
+
+/* Offers */
+
+static struct refusal explain_program(
+	struct dn_ebpf *ebpf, struct dn_probe *probe, const char *name, size_t len)
+{
+	struct dn_ebpf_objects *objects = &ebpf->objects;
+	struct refusal refusal = {DN_FACT_UNSUPPORTED, NULL, NULL};
+	char word[64];
+
+	snprintf(word, sizeof(word), "%.*s", (int)len, name);
+	const struct dn_ebpf_program *program = dn_ebpf_program(objects, word);
+
+	if (program && program->absent) {
+		const char *target = program->target;
+
+		refusal.reason =
+			strncmp(target, "btf_trace_", 10) == 0
+				? dn_probe_printf(
+					  probe, "this kernel has no tracepoint %s", target + 10)
+				: dn_probe_printf(probe, "this kernel has no function %s", target);
+	} else if (program && program->error) {
+		refusal = explain(ebpf, probe,
+			dn_probe_printf(probe, "the kernel refused the program %s", word),
+			program->error);
+		if (refusal.fact == DN_FACT_DENIED) {
+			/* Others of its kind were allowed: no capability would change that. */
+			refusal.fact = DN_FACT_UNSUPPORTED;
+			refusal.hint = NULL;
+		}
+	} else {
+		refusal.reason = dn_probe_printf(
+			probe, "the program %s could not be loaded with its object", word);
+	}
+	return refusal;
+}
+
+static void offer(struct dn_ebpf *ebpf, struct dn_probe *probe, const struct dn_ebpf_group *group,
+	const struct dn_ebpf_metric *metric)
+{
+	const char *name = metric->programs;
+
+	if (!dn_metric_set_has(&ebpf->env->wanted, metric->metric))
+		return;
+	if (!dn_ebpf_on(ebpf, group->id)) {
+		dn_probe_refuse(probe, metric->metric, DN_FACT_BROKEN,
+			"the kernel's verifier refused its programs; --debug tells more", NULL);
+		return;
+	}
+	while (name && *name) {
+		size_t len = strcspn(name, " ");
+		char word[64];
+
+		snprintf(word, sizeof(word), "%.*s", (int)len, name);
+		if (!dn_ebpf_is_attached(&ebpf->objects, word)) {
+			struct refusal refusal = explain_program(ebpf, probe, name, len);
+
+			dn_probe_refuse(
+				probe, metric->metric, refusal.fact, refusal.reason, refusal.hint);
+			return;
+		}
+		name += len + (name[len] == ' ');
+	}
+	if (ebpf->env->sample_every[group->id] > 1)
+		dn_probe_offer(probe, metric->metric, DN_QUALITY_SAMPLED, metric->source,
+			dn_probe_printf(probe, "one of %u events is looked at (--sample)",
+				ebpf->env->sample_every[group->id]));
+	else
+		dn_probe_offer(
+			probe, metric->metric, metric->quality, metric->source, metric->reason);
+}
+
+static void refuse_all(struct dn_ebpf *ebpf, struct dn_probe *probe, const struct refusal *refusal)
+{
+	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
+		const struct dn_ebpf_group *group = dn_ebpf_groups[i];
+
+		for (unsigned m = 0; m < group->n_metrics; m++) {
+			if (dn_metric_set_has(&ebpf->env->wanted, group->metric[m].metric))
+				dn_probe_refuse(probe, group->metric[m].metric, refusal->fact,
+					refusal->reason, refusal->hint);
+		}
+	}
+	probe->fact = refusal->fact;
+	probe->reason = refusal->reason;
+	probe->hint = refusal->hint;
+}
+
+static void offer_all(struct dn_ebpf *ebpf, struct dn_probe *probe)
+{
+	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
+		const struct dn_ebpf_group *group = dn_ebpf_groups[i];
+
+		if (!(ebpf->env->groups >> group->id & 1) && group->id != DN_PROBES_LIFECYCLE)
+			continue;
+		for (unsigned m = 0; m < group->n_metrics; m++)
+			offer(ebpf, probe, group, &group->metric[m]);
+	}
+	for (unsigned metric = 0; metric < dn_metric_count(); metric++) {
+		if (probe->offer[metric].fact == DN_FACT_OK)
+			probe->fact = DN_FACT_OK;
+	}
+	if (probe->fact != DN_FACT_OK) {
+		probe->fact = DN_FACT_UNSUPPORTED;
+		probe->reason = "none of its programs could be attached";
+	}
+}
+
+/* Life */
+
+static void ebpf_close(struct dn_backend *backend)
+{
+	struct dn_ebpf *ebpf = (struct dn_ebpf *)backend;
+
+	if (!ebpf)
+		return;
+	dn_ebpf_ring_close(ebpf);
+	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
+		if (dn_ebpf_groups[i]->finish)
+			dn_ebpf_groups[i]->finish(ebpf);
+	}
+	if (ebpf->control)
+		munmap(ebpf->control, ebpf->page);
+	dn_ebpf_objects_close(&ebpf->objects);
+	free(ebpf);
+}
+
+static int load(struct dn_ebpf *ebpf, struct dn_probe *probe, struct refusal *ret)
+{
+	struct dn_ebpf_objects *objects = &ebpf->objects;
+	int r = try_bpf();
+
+	if (r < 0) {
+		*ret = explain(ebpf, probe, "bpf(2)", r);
+		return r;
+	}
+	objects->prepare = prepare;
+	objects->reduce = reduce;
+	objects->arg = ebpf;
+	add_objects(ebpf);
+	r = dn_ebpf_objects_load(objects, ebpf->env->sys_fd);
+	if (r < 0) {
+		bool btf = !objects->btf;
+
+		*ret = explain(ebpf, probe, btf ? "BTF" : "loading the BPF programs", r);
+		return r;
+	}
+	dn_ebpf_objects_attach(objects);
+	ebpf->loaded = true;
+	return 0;
+}
+
+static int ebpf_probe(
+	const struct dn_env *env, struct dn_probe *probe, struct dn_backend **ret_backend)
+{
+	static const struct refusal recorded = {
+		DN_FACT_UNSUPPORTED, "a recorded tree has no kernel to trace", NULL};
+	struct dn_ebpf *ebpf = calloc(1, sizeof(*ebpf));
+	struct refusal refusal;
+	int cpus;
+
+	if (!ebpf)
+		return -ENOMEM;
+	ebpf->base.ops = &dn_backend_ebpf;
+	ebpf->env = env;
+	ebpf->arena = probe->arena;
+	dn_ebpf_objects_init(&ebpf->objects);
+	*ret_backend = &ebpf->base;
+	if (env->fixture) {
+		refuse_all(ebpf, probe, &recorded);
+		return 0;
+	}
+	choose_groups(ebpf);
+	if (!ebpf->groups)
+		return 0;
+	if (load(ebpf, probe, &refusal) < 0) {
+		refuse_all(ebpf, probe, &refusal);
+		dn_ebpf_objects_close(&ebpf->objects);
+		return 0;
+	}
+	cpus = libbpf_num_possible_cpus();
+	ebpf->n_cpus = cpus > 0 ? (unsigned)cpus : 1;
+	offer_all(ebpf, probe);
+	if (env->n_targets == 0)
+		dn_ebpf_objects_close(&ebpf->objects);
+	return 0;
+}
+
+static int map_control(struct dn_ebpf *ebpf)
+{
+	int fd = dn_ebpf_map(&ebpf->objects, "process", "dn_control");
+	void *at;
+
+	ebpf->page = (size_t)sysconf(_SC_PAGESIZE);
+	at = mmap(NULL, ebpf->page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (at == MAP_FAILED)
+		return -errno;
+	ebpf->control = at;
+	ebpf->control->no_children = ebpf->env->no_children;
+	for (unsigned i = 0; i < DN_PROBES_N; i++)
+		dn_ebpf_set_sampling(ebpf, (enum dn_probe_group)i, ebpf->env->sample_every[i]);
+	return 0;
+}
+
+static int ebpf_open(
+	struct dn_backend *backend, const struct dn_metric_set *assigned, struct dn_core *core)
+{
+	struct dn_ebpf *ebpf = (struct dn_ebpf *)backend;
+	int r;
+
+	if (!ebpf->loaded || ebpf->env->n_targets == 0)
+		return -EOPNOTSUPP;
+	ebpf->assigned = *assigned;
+	ebpf->core = core;
+	ebpf->process_source = dn_ebpf_has(ebpf, DN_M_process_started);
+	r = map_control(ebpf);
+	if (r == 0)
+		r = dn_ebpf_ring_open(ebpf);
+	/* The process table last: with it the targets are flagged, and counting may begin. */
+	for (unsigned i = dn_n_ebpf_groups; i > 0 && r == 0; i--) {
+		const struct dn_ebpf_group *group = dn_ebpf_groups[i - 1];
+
+		if (dn_ebpf_on(ebpf, group->id) && group->start)
+			r = group->start(ebpf);
+	}
+	return r;
+}
+
+static void ebpf_drain(struct dn_backend *backend)
+{
+	dn_ebpf_ring_drain((struct dn_ebpf *)backend);
+}
+
+/* Sampling */
+
+static void add_totals(void *arg, const void *value)
+{
+	const uint64_t *from = value;
+	uint64_t *into = arg;
+
+	for (unsigned i = 0; i < sizeof(struct dn_wire_totals) / sizeof(uint64_t); i++)
+		into[i] += from[i];
+}
+
+static void add_loss(void *arg, uint32_t key, const void *value)
+{
+	uint64_t *losses = arg;
+
+	if (key < DN_LOSS_N)
+		losses[key] += *(const uint64_t *)value;
+}
+
+static void tell_losses(struct dn_ebpf *ebpf)
+{
+	static const char *const names[DN_LOSS_N] = {"ebpf ring buffer", "ebpf task storage",
+		"ebpf process table", "ebpf table of system calls", "ebpf tables"};
+
+	for (unsigned i = 0; i < DN_LOSS_N; i++) {
+		if (ebpf->losses[i] <= ebpf->losses_told[i])
+			continue;
+		ebpf->core->lost(ebpf->core, names[i], ebpf->losses[i] - ebpf->losses_told[i]);
+		if (i == DN_LOSS_TASK) {
+			for (unsigned g = 0; g < DN_PROBES_N; g++)
+				dn_ebpf_degrade_group(ebpf, (enum dn_probe_group)g,
+					DN_QUALITY_LOWER_BOUND,
+					"there was no room for some threads: they ran unseen");
+		} else if (i == DN_LOSS_SYSCALL) {
+			dn_ebpf_degrade_group(ebpf, DN_PROBES_SYSCALLS, DN_QUALITY_LOWER_BOUND,
+				"calls with numbers beyond the table were made");
+		} else if (i == DN_LOSS_MAP) {
+			for (unsigned g = DN_PROBES_LATENCY; g < DN_PROBES_N; g++)
+				dn_ebpf_degrade_group(ebpf, (enum dn_probe_group)g,
+					DN_QUALITY_LOWER_BOUND, "a table in the kernel was full");
+		}
+		ebpf->losses_told[i] = ebpf->losses[i];
+	}
+}
+
+/*
+ * A process is told to have ended at its last switch, some microseconds after its parent could know
+ * (more where a hypervisor took the CPU away meanwhile). The last look waits for it.
+ */
+#define LAST_SWITCH_TRIES 100
+#define LAST_SWITCH_WAIT_US 100
+
+static int read_totals(struct dn_ebpf *ebpf, bool final)
+{
+	int fd = dn_ebpf_map(&ebpf->objects, "process", "dn_totals"), r;
+
+	for (unsigned tries = 0;; tries++) {
+		memset(&ebpf->totals, 0, sizeof(ebpf->totals));
+		r = dn_ebpf_read_percpu(
+			ebpf, fd, 0, sizeof(struct dn_wire_totals), add_totals, &ebpf->totals);
+		if (r < 0 || !final || ebpf->totals.exits >= ebpf->totals.leaving ||
+			tries == LAST_SWITCH_TRIES)
+			return r;
+		usleep(LAST_SWITCH_WAIT_US);
+	}
+}
+
+static int ebpf_sample(struct dn_backend *backend, struct dn_frame *frame)
+{
+	struct dn_ebpf *ebpf = (struct dn_ebpf *)backend;
+	int r;
+
+	(void)dn_ebpf_pass(ebpf, DN_PASS_HARVEST, NULL);
+	memset(ebpf->losses, 0, sizeof(ebpf->losses));
+	r = read_totals(ebpf, frame->final);
+	dn_ebpf_ring_drain(ebpf);
+	if (r == 0)
+		r = dn_ebpf_read_percpu_array(ebpf,
+			dn_ebpf_map(&ebpf->objects, "process", "dn_losses"), DN_LOSS_N,
+			sizeof(uint64_t), add_loss, ebpf->losses);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
+		if (dn_ebpf_on(ebpf, dn_ebpf_groups[i]->id) && dn_ebpf_groups[i]->sample)
+			dn_ebpf_groups[i]->sample(ebpf, frame);
+	}
+	tell_losses(ebpf);
+	return 0;
+}
+
+const struct dn_backend_ops dn_backend_ebpf = {
+	.name = "ebpf",
+	.summary = "BPF programs in the kernel: every process, system call and switch of the tree",
+	.tier = "ebpf",
+	.probe = ebpf_probe,
+	.open = ebpf_open,
+	.drain = ebpf_drain,
+	.sample = ebpf_sample,
+	.close = ebpf_close,
+};

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the parts of this backend share.
+ *
+ * A probe group (include/denet/probes.def) is a struct dn_ebpf_group: which object or which
+ * features of the system call programs it needs, which metrics it then offers, and how they get
+ * into a frame. The list of groups is in group.c. Everything is loaded and attached in probe(), so
+ * that an offer is what was had and not what is hoped for; nobody is traced before open() flags the
+ * targets.
+ */
+#ifndef DENET_EBPF_EBPF_H
+#define DENET_EBPF_EBPF_H
+
+#include <denet/arena.h>
+#include <denet/backend.h>
+#include <denet/table.h>
+
+#include "object.h"
+#include "table.h"
+#include "wire.h"
+
+extern const struct dn_backend_ops dn_backend_ebpf;
+
+struct dn_ebpf;
+
+/* A metric that a group can supply. */
+struct dn_ebpf_metric {
+	unsigned metric;
+	enum dn_quality quality;
+	const char *source;
+	const char *programs; /* names, separated by spaces: all must be attached */
+	const char *reason; /* why it is not exact; NULL */
+};
+
+struct dn_ebpf_group {
+	enum dn_probe_group id;
+	const char *object; /* its own object; NULL: none */
+	uint32_t features; /* enum dn_wire_feature of the system call programs */
+	const struct dn_ebpf_metric *metric;
+	unsigned n_metrics;
+	/* All optional. prepare: between opening and loading of each object. */
+	void (*prepare)(struct dn_ebpf *ebpf, const char *name, struct bpf_object *object);
+	/* What belongs to the group and was attached is to be used from now on. 0 or negative
+	 * errno: the group's metrics are missing. */
+	int (*start)(struct dn_ebpf *ebpf);
+	void (*sample)(struct dn_ebpf *ebpf, struct dn_frame *frame);
+	/* A record of the ring, bounds already checked. */
+	void (*record)(struct dn_ebpf *ebpf, const struct dn_wire_record *record, size_t size);
+	void (*finish)(struct dn_ebpf *ebpf);
+};
+
+extern const struct dn_ebpf_group *const dn_ebpf_groups[];
+extern const unsigned dn_n_ebpf_groups;
+const struct dn_ebpf_group *dn_ebpf_group(enum dn_probe_group id);
+
+struct dn_ebpf {
+	struct dn_backend base; /* first */
+	const struct dn_env *env;
+	struct dn_core *core;
+	struct dn_arena *arena;
+	struct dn_metric_set assigned;
+	struct dn_metric_set degraded;
+	struct dn_ebpf_objects objects;
+	uint32_t groups; /* that are on and had something to load: a bit each */
+	uint32_t features; /* of the system call programs, as loaded */
+	bool loaded;
+	bool process_source; /* the tree is ours to tell */
+	unsigned n_cpus; /* possible ones: per-CPU values have so many */
+	size_t page;
+	struct dn_wire_control *control; /* mapped */
+	struct dn_ebpf_ring *ring;
+	struct dn_wire_totals totals; /* summed at this sample */
+	uint64_t losses[DN_LOSS_N], losses_told[DN_LOSS_N];
+	uint64_t received; /* ring records */
+	void *group_data[DN_PROBES_N]; /* private to each group */
+};
+
+/* usage.c, sched.c, syscalls.c, ...: one per group */
+extern const struct dn_ebpf_group dn_ebpf_group_lifecycle, dn_ebpf_group_sched,
+	dn_ebpf_group_syscalls, dn_ebpf_group_latency;
+
+bool dn_ebpf_has(const struct dn_ebpf *ebpf, unsigned metric); /* assigned */
+bool dn_ebpf_on(const struct dn_ebpf *ebpf, enum dn_probe_group id);
+void dn_ebpf_degrade(
+	struct dn_ebpf *ebpf, unsigned metric, enum dn_quality quality, const char *reason);
+/* Every assigned metric of a group. */
+void dn_ebpf_degrade_group(
+	struct dn_ebpf *ebpf, enum dn_probe_group id, enum dn_quality quality, const char *reason);
+/* Of so many events of the group one is looked at: 1 all, UINT32_MAX none. Only groups whose
+ * programs ask is_sampled_out(). */
+void dn_ebpf_set_sampling(struct dn_ebpf *ebpf, enum dn_probe_group id, uint32_t every);
+
+/* syscalls.c: "openat", "i386:open", "syscall_999" */
+void dn_ebpf_call_name(unsigned index, char *name, size_t size);
+
+/* ring.c */
+int dn_ebpf_ring_open(struct dn_ebpf *ebpf);
+void dn_ebpf_ring_drain(struct dn_ebpf *ebpf);
+void dn_ebpf_ring_close(struct dn_ebpf *ebpf);
+
+/* pass.c: passes over all tasks of the machine */
+int dn_ebpf_pass(struct dn_ebpf *ebpf, enum dn_wire_pass pass,
+	void (*each)(struct dn_ebpf *ebpf, const struct dn_wire_record_usage *record));
+int dn_ebpf_flag_targets(struct dn_ebpf *ebpf);
+int dn_ebpf_flag_running(struct dn_ebpf *ebpf);
+
+/* maps.c: reading. Per-CPU values are handed on one by one; value_size as in the kernel side. */
+int dn_ebpf_read_percpu(const struct dn_ebpf *ebpf, int fd, uint32_t key, size_t value_size,
+	void (*each)(void *arg, const void *value), void *arg);
+/* All entries of a per-CPU array in one call where the kernel can. each: key, one CPU's value. */
+int dn_ebpf_read_percpu_array(const struct dn_ebpf *ebpf, int fd, uint32_t entries,
+	size_t value_size, void (*each)(void *arg, uint32_t key, const void *value), void *arg);
+/* Every entry of a hash. */
+int dn_ebpf_read_hash(int fd, size_t key_size, size_t value_size,
+	void (*each)(void *arg, const void *key, const void *value), void *arg);
+/* The same of a per-CPU hash: each CPU's value of each key. */
+int dn_ebpf_read_percpu_hash(const struct dn_ebpf *ebpf, int fd, size_t key_size, size_t value_size,
+	void (*each)(void *arg, const void *key, const void *value), void *arg);
+/* Adds the kernel's counts to a histogram. */
+void dn_ebpf_histogram_add(struct dn_histogram *into, const struct dn_wire_histogram *from);
+
+#endif

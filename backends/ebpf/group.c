@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The probe groups: the process table first, since the others rest on it. */
+#include "ebpf.h"
+
+const struct dn_ebpf_group *const dn_ebpf_groups[] = {
+	&dn_ebpf_group_lifecycle,
+	&dn_ebpf_group_sched,
+	&dn_ebpf_group_syscalls,
+	&dn_ebpf_group_latency,
+};
+const unsigned dn_n_ebpf_groups = sizeof(dn_ebpf_groups) / sizeof(dn_ebpf_groups[0]);
+
+const struct dn_ebpf_group *dn_ebpf_group(enum dn_probe_group id)
+{
+	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
+		if (dn_ebpf_groups[i]->id == id)
+			return dn_ebpf_groups[i];
+	}
+	return NULL;
+}

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The group lifecycle: the process table, and what each process used. The kernel side
+ * (bpf/process.bpf.c) adds up what threads used as they end; a pass before each sample adds what
+ * live ones used meanwhile.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <denet/fs.h>
+
+#include "ebpf.h"
+
+#define LIVES "dn_fork dn_exec dn_exit"
+#define USAGE "dn_fork dn_exec dn_exit dn_switch dn_pass"
+#define SOURCE_LIVES "tp_btf sched_process_fork, exec, exit"
+#define SOURCE_USAGE "tp_btf sched_process_exit, iter/task"
+#define TICKS "the kernel splits user and system time by sampling at its tick"
+
+static const struct dn_ebpf_metric metrics[] = {
+	{DN_M_process_started, DN_QUALITY_EXACT, SOURCE_LIVES, LIVES, NULL},
+	{DN_M_process_exited, DN_QUALITY_EXACT, SOURCE_LIVES, LIVES, NULL},
+	{DN_M_process_count, DN_QUALITY_EXACT, SOURCE_LIVES, LIVES, NULL},
+	{DN_M_process_execs, DN_QUALITY_EXACT, "tp_btf sched_process_exec", LIVES, NULL},
+	{DN_M_process_threads_started, DN_QUALITY_EXACT, "tp_btf sched_process_fork", LIVES, NULL},
+	{DN_M_process_exits, DN_QUALITY_EXACT, "tp_btf sched_process_exit", LIVES, NULL},
+	{DN_M_process_lifetime, DN_QUALITY_EXACT, "tp_btf sched_process_exit", LIVES, NULL},
+	{DN_M_cpu_total_ns, DN_QUALITY_EXACT, SOURCE_USAGE, USAGE, NULL},
+	{DN_M_cpu_user_ns, DN_QUALITY_SAMPLED, SOURCE_USAGE, USAGE, TICKS},
+	{DN_M_cpu_system_ns, DN_QUALITY_SAMPLED, SOURCE_USAGE, USAGE, TICKS},
+	{DN_M_cpu_run_delay_ns, DN_QUALITY_EXACT, SOURCE_USAGE, USAGE, NULL},
+	{DN_M_cpu_voluntary_switches, DN_QUALITY_EXACT, SOURCE_USAGE, USAGE, NULL},
+	{DN_M_cpu_involuntary_switches, DN_QUALITY_EXACT, SOURCE_USAGE, USAGE, NULL},
+	{DN_M_cpu_migrations, DN_QUALITY_EXACT, SOURCE_USAGE, USAGE, NULL},
+	{DN_M_memory_minor_faults, DN_QUALITY_EXACT, SOURCE_USAGE, USAGE, NULL},
+	{DN_M_memory_major_faults, DN_QUALITY_EXACT, SOURCE_USAGE, USAGE, NULL},
+	{DN_M_io_read_chars, DN_QUALITY_EXACT, SOURCE_USAGE, USAGE, NULL},
+	{DN_M_io_write_chars, DN_QUALITY_EXACT, SOURCE_USAGE, USAGE, NULL},
+	{DN_M_io_read_calls, DN_QUALITY_EXACT, SOURCE_USAGE, USAGE, NULL},
+	{DN_M_io_write_calls, DN_QUALITY_EXACT, SOURCE_USAGE, USAGE, NULL},
+	{DN_M_io_read_bytes, DN_QUALITY_EXACT, SOURCE_USAGE, USAGE, NULL},
+	{DN_M_io_write_bytes, DN_QUALITY_EXACT, SOURCE_USAGE, USAGE, NULL},
+	{DN_M_io_cancelled_write_bytes, DN_QUALITY_EXACT, SOURCE_USAGE, USAGE, NULL},
+};
+
+/* Counters that are as the kernel side has them. */
+static const struct {
+	unsigned metric;
+	enum dn_wire_usage_id usage;
+} counters[] = {
+	{DN_M_cpu_total_ns, DN_USAGE_CPU_NS},
+	{DN_M_cpu_run_delay_ns, DN_USAGE_RUN_DELAY_NS},
+	{DN_M_cpu_voluntary_switches, DN_USAGE_VOLUNTARY},
+	{DN_M_cpu_involuntary_switches, DN_USAGE_INVOLUNTARY},
+	{DN_M_cpu_migrations, DN_USAGE_MIGRATIONS},
+	{DN_M_memory_minor_faults, DN_USAGE_MINOR_FAULTS},
+	{DN_M_memory_major_faults, DN_USAGE_MAJOR_FAULTS},
+	{DN_M_io_read_chars, DN_USAGE_READ_CHARS},
+	{DN_M_io_write_chars, DN_USAGE_WRITE_CHARS},
+	{DN_M_io_read_calls, DN_USAGE_READ_CALLS},
+	{DN_M_io_write_calls, DN_USAGE_WRITE_CALLS},
+	{DN_M_io_read_bytes, DN_USAGE_READ_BYTES},
+	{DN_M_io_write_bytes, DN_USAGE_WRITE_BYTES},
+	{DN_M_io_cancelled_write_bytes, DN_USAGE_CANCELLED_BYTES},
+	{DN_M_sched_on_cpu_ns, DN_USAGE_ON_CPU_NS},
+	{DN_M_cpu_blocked_ns, DN_USAGE_BLOCKED_NS},
+	{DN_M_syscall_count, DN_USAGE_CALLS},
+	{DN_M_syscall_errors, DN_USAGE_ERRORS},
+};
+
+#define N_COUNTERS (sizeof(counters) / sizeof(counters[0]))
+
+struct lifecycle {
+	struct dn_histogram lifetime;
+	struct dn_ebpf_table exits;
+	uint64_t code[256], signal[128];
+	bool resync; /* records were lost: the table is compared with what lives */
+	uintptr_t generation; /* of the pass that compares */
+};
+
+static struct lifecycle *data_of(const struct dn_ebpf *ebpf)
+{
+	return ebpf->group_data[DN_PROBES_LIFECYCLE];
+}
+
+/* The tick's split, scaled to the exact sum, as the kernel itself does for getrusage(). */
+static void split(const struct dn_wire_usage *usage, uint64_t *ret_user, uint64_t *ret_system)
+{
+	uint64_t total = usage->value[DN_USAGE_CPU_NS];
+	double user = (double)usage->value[DN_USAGE_UTIME_NS];
+	double system = (double)usage->value[DN_USAGE_STIME_NS];
+
+	*ret_user =
+		user + system > 0 ? (uint64_t)((double)total * (user / (user + system))) : total;
+	if (*ret_user > total)
+		*ret_user = total;
+	*ret_system = total - *ret_user;
+}
+
+static void put_process(
+	const struct dn_ebpf *ebpf, struct dn_process *process, const struct dn_wire_usage *usage)
+{
+	uint64_t user, system;
+
+	for (unsigned i = 0; i < N_COUNTERS; i++) {
+		if (dn_ebpf_has(ebpf, counters[i].metric))
+			dn_process_u64(
+				process, counters[i].metric, usage->value[counters[i].usage]);
+	}
+	split(usage, &user, &system);
+	if (dn_ebpf_has(ebpf, DN_M_cpu_user_ns))
+		dn_process_u64(process, DN_M_cpu_user_ns, user);
+	if (dn_ebpf_has(ebpf, DN_M_cpu_system_ns))
+		dn_process_u64(process, DN_M_cpu_system_ns, system);
+}
+
+/* Records */
+
+static size_t comm_len(const struct dn_wire_record *record)
+{
+	return strnlen(record->comm, sizeof(record->comm));
+}
+
+static void on_exit_record(struct dn_ebpf *ebpf, const struct dn_wire_record_usage *record)
+{
+	struct lifecycle *self = data_of(ebpf);
+	struct dn_process *process = dn_tree_find(ebpf->core->tree, (pid_t)record->head.pid);
+	int status = (int)record->head.value;
+
+	if (record->head.t_ns >= record->start_ns)
+		dn_histogram_add(&self->lifetime, record->head.t_ns - record->start_ns, 1);
+	if (WIFSIGNALED(status))
+		self->signal[WTERMSIG(status) & 127]++;
+	else
+		self->code[WEXITSTATUS(status) & 255]++;
+	if (!ebpf->process_source || !process)
+		return;
+	put_process(ebpf, process, &record->usage);
+	dn_tree_exit_status(ebpf->core->tree, (pid_t)record->head.pid, status, record->head.t_ns);
+}
+
+static void on_record(struct dn_ebpf *ebpf, const struct dn_wire_record *record, size_t size)
+{
+	struct dn_tree *tree = ebpf->core->tree;
+	pid_t pid = (pid_t)record->pid;
+
+	if (record->type == DN_RECORD_EXIT) {
+		on_exit_record(ebpf, (const struct dn_wire_record_usage *)record);
+		return;
+	}
+	if (!ebpf->process_source || pid <= 0)
+		return;
+	if (record->type == DN_RECORD_FORK)
+		(void)dn_tree_fork(tree, pid, (pid_t)record->ppid, record->t_ns, true);
+	else if (record->type == DN_RECORD_EXEC)
+		dn_tree_exec(tree, pid, record->comm, comm_len(record), record->t_ns);
+	else if (record->type == DN_RECORD_RENAME)
+		dn_tree_rename(tree, pid, record->comm, comm_len(record));
+}
+
+/* Live processes */
+
+static void on_live(struct dn_ebpf *ebpf, const struct dn_wire_record_usage *record)
+{
+	struct lifecycle *self = data_of(ebpf);
+	pid_t pid = (pid_t)record->head.pid;
+	struct dn_process *process = dn_tree_find(ebpf->core->tree, pid);
+
+	if (!process && ebpf->process_source && pid > 0) {
+		process = dn_tree_fork(
+			ebpf->core->tree, pid, (pid_t)record->head.ppid, record->head.t_ns, true);
+		if (process)
+			dn_tree_rename(
+				ebpf->core->tree, pid, record->head.comm, comm_len(&record->head));
+	}
+	if (!process)
+		return;
+	process->backend[ebpf->base.index] = (void *)self->generation;
+	put_process(ebpf, process, &record->usage);
+}
+
+static int start(struct dn_ebpf *ebpf)
+{
+	struct lifecycle *self = calloc(1, sizeof(*self));
+	int r = self ? 0 : -ENOMEM;
+
+	if (r == 0) {
+		ebpf->group_data[DN_PROBES_LIFECYCLE] = self;
+		self->generation = 1;
+		r = dn_ebpf_flag_targets(ebpf);
+	}
+	if (r == 0 && ebpf->env->attach)
+		r = dn_ebpf_flag_running(ebpf);
+	if (r == 0 && ebpf->env->attach)
+		r = dn_ebpf_pass(ebpf, DN_PASS_REPORT, on_live);
+	return r;
+}
+
+/* After lost records: who is not among the living has ended. */
+static void resync(struct dn_ebpf *ebpf)
+{
+	struct lifecycle *self = data_of(ebpf);
+	struct dn_process *next;
+
+	self->generation++;
+	if (dn_ebpf_pass(ebpf, DN_PASS_REPORT, on_live) < 0)
+		return;
+	self->resync = false;
+	for (struct dn_process *p = dn_tree_first(ebpf->core->tree); p; p = next) {
+		next = p->next;
+		if (p->backend[ebpf->base.index] != (void *)self->generation)
+			dn_tree_exit(ebpf->core->tree, p->pid, dn_now_ns());
+	}
+}
+
+static void check_losses(struct dn_ebpf *ebpf)
+{
+	struct lifecycle *self = data_of(ebpf);
+	static const char text[] = "records of births and deaths were lost";
+
+	if (ebpf->losses[DN_LOSS_RING] > ebpf->losses_told[DN_LOSS_RING]) {
+		self->resync = true;
+		dn_ebpf_degrade(ebpf, DN_M_process_started, DN_QUALITY_LOWER_BOUND, text);
+		dn_ebpf_degrade(ebpf, DN_M_process_exited, DN_QUALITY_LOWER_BOUND, text);
+		dn_ebpf_degrade(ebpf, DN_M_process_count, DN_QUALITY_LOWER_BOUND, text);
+		dn_ebpf_degrade(ebpf, DN_M_process_exits, DN_QUALITY_LOWER_BOUND, text);
+		dn_ebpf_degrade(ebpf, DN_M_process_lifetime, DN_QUALITY_LOWER_BOUND, text);
+	}
+	if (self->resync && ebpf->process_source)
+		resync(ebpf);
+}
+
+static void put_exits(struct dn_ebpf *ebpf, struct dn_frame *frame)
+{
+	static const char *const columns[] = {"count"};
+	struct lifecycle *self = data_of(ebpf);
+
+	dn_ebpf_table_begin(&self->exits, columns, 1, 256 + 128);
+	for (unsigned i = 0; i < 256 + 128; i++) {
+		uint64_t n = i < 256 ? self->code[i] : self->signal[i - 256];
+		const char *abbreviation = i < 256 ? NULL : sigabbrev_np((int)i - 256);
+		struct dn_table_row *row;
+		char key[32];
+
+		if (!n)
+			continue;
+		if (i < 256)
+			snprintf(key, sizeof(key), "%u", i);
+		else if (abbreviation)
+			snprintf(key, sizeof(key), "SIG%s", abbreviation);
+		else
+			snprintf(key, sizeof(key), "signal_%u", i - 256);
+		row = dn_ebpf_table_row(&self->exits, key);
+		if (row)
+			dn_ebpf_table_add(row, 0, n);
+	}
+	dn_frame_table(frame, DN_M_process_exits, dn_ebpf_table_end(&self->exits, 0));
+}
+
+static void sample(struct dn_ebpf *ebpf, struct dn_frame *frame)
+{
+	struct lifecycle *self = data_of(ebpf);
+	const struct dn_wire_usage *usage = &ebpf->totals.usage;
+	uint64_t user, system;
+
+	check_losses(ebpf);
+	if (ebpf->env->per_process || frame->final)
+		(void)dn_ebpf_pass(ebpf, DN_PASS_REPORT, on_live);
+	for (unsigned i = 0; i < N_COUNTERS; i++) {
+		if (dn_ebpf_has(ebpf, counters[i].metric))
+			dn_frame_u64(frame, counters[i].metric, usage->value[counters[i].usage]);
+	}
+	split(usage, &user, &system);
+	if (dn_ebpf_has(ebpf, DN_M_cpu_user_ns))
+		dn_frame_u64(frame, DN_M_cpu_user_ns, user);
+	if (dn_ebpf_has(ebpf, DN_M_cpu_system_ns))
+		dn_frame_u64(frame, DN_M_cpu_system_ns, system);
+	if (dn_ebpf_has(ebpf, DN_M_process_execs))
+		dn_frame_u64(frame, DN_M_process_execs, ebpf->totals.execs);
+	if (dn_ebpf_has(ebpf, DN_M_process_threads_started))
+		dn_frame_u64(frame, DN_M_process_threads_started, ebpf->totals.threads);
+	if (!ebpf->env->detail && !frame->final)
+		return;
+	if (dn_ebpf_has(ebpf, DN_M_process_lifetime))
+		dn_frame_histogram(frame, DN_M_process_lifetime, &self->lifetime);
+	if (dn_ebpf_has(ebpf, DN_M_process_exits))
+		put_exits(ebpf, frame);
+}
+
+static void finish(struct dn_ebpf *ebpf)
+{
+	struct lifecycle *self = data_of(ebpf);
+
+	if (!self)
+		return;
+	dn_ebpf_table_free(&self->exits);
+	free(self);
+	ebpf->group_data[DN_PROBES_LIFECYCLE] = NULL;
+}
+
+const struct dn_ebpf_group dn_ebpf_group_lifecycle = {
+	.id = DN_PROBES_LIFECYCLE,
+	.object = "process",
+	.metric = metrics,
+	.n_metrics = sizeof(metrics) / sizeof(metrics[0]),
+	.start = start,
+	.sample = sample,
+	.record = on_record,
+	.finish = finish,
+};

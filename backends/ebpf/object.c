@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+
+#include <denet/fs.h>
+
+#include "object.h"
+
+/* Made by the first object, used by all. */
+static const char *const shared_maps[DN_EBPF_SHARED_MAX] = {
+	"dn_tasks", "dn_control", "dn_losses", "dn_totals", "dn_ring"};
+
+/* libbpf's hooks have no argument of ours: there is one thread, and one load at a time. */
+static struct dn_ebpf_objects *loading;
+
+static int keep_log(enum libbpf_print_level level, const char *format, va_list args)
+{
+	size_t room;
+	int n;
+
+	if (!loading || level > LIBBPF_WARN)
+		return 0;
+	if (loading->log_len > sizeof(loading->log) / 2)
+		loading->log_len = 0; /* the last words count */
+	room = sizeof(loading->log) - loading->log_len;
+	n = vsnprintf(loading->log + loading->log_len, room, format, args);
+	if (n > 0)
+		loading->log_len += (size_t)n < room ? (size_t)n : room - 1;
+	return 0;
+}
+
+/* Sections */
+
+enum target_kind { TARGET_TRACEPOINT, TARGET_ITER, TARGET_FENTRY, TARGET_FEXIT, TARGET_N };
+
+static const struct {
+	const char *section;
+	enum bpf_attach_type attach;
+} kinds[TARGET_N] = {
+	[TARGET_TRACEPOINT] = {"dn_tp", BPF_TRACE_RAW_TP},
+	[TARGET_ITER] = {"dn_iter", BPF_TRACE_ITER},
+	[TARGET_FENTRY] = {"dn_fentry", BPF_TRACE_FENTRY},
+	[TARGET_FEXIT] = {"dn_fexit", BPF_TRACE_FEXIT},
+};
+
+/* The kernel's name of the type to attach to; false for a section that is not ours. */
+static bool target_of(const struct bpf_program *program, enum target_kind *ret_kind, char *name,
+	size_t size, const char **ret_target)
+{
+	const char *section = bpf_program__section_name(program), *slash = strchr(section, '/');
+
+	for (unsigned i = 0; slash && i < TARGET_N; i++) {
+		size_t len = strlen(kinds[i].section);
+
+		if ((size_t)(slash - section) != len || memcmp(section, kinds[i].section, len) != 0)
+			continue;
+		snprintf(name, size, "%s%s",
+			i == TARGET_TRACEPOINT ? "btf_trace_"
+			: i == TARGET_ITER     ? "bpf_iter_"
+					       : "",
+			slash + 1);
+		*ret_kind = (enum target_kind)i;
+		*ret_target = slash + 1;
+		return true;
+	}
+	return false;
+}
+
+/*
+ * libbpf would parse the whole BTF to find the target. The program is of another type until here,
+ * and the target's id is known already.
+ */
+static int prepare_load(struct bpf_program *program, struct bpf_prog_load_opts *opts, long cookie)
+{
+	enum target_kind kind;
+	const char *target;
+	char name[128];
+
+	if (!loading || !target_of(program, &kind, name, sizeof(name), &target))
+		return -EINVAL;
+	opts->attach_btf_id = dn_ebpf_btf_id(loading->btf, name);
+	opts->expected_attach_type = kinds[kind].attach;
+	return bpf_program__set_type(program, BPF_PROG_TYPE_TRACING);
+}
+
+static int register_sections(void)
+{
+	static bool done;
+	LIBBPF_OPTS(libbpf_prog_handler_opts, opts, .prog_prepare_load_fn = prepare_load);
+
+	for (unsigned i = 0; i < TARGET_N && !done; i++) {
+		char section[32];
+		int r;
+
+		snprintf(section, sizeof(section), "%s+", kinds[i].section);
+		r = libbpf_register_prog_handler(
+			section, BPF_PROG_TYPE_RAW_TRACEPOINT, kinds[i].attach, &opts);
+		if (r < 0)
+			return r;
+	}
+	done = true;
+	return 0;
+}
+
+/* Opening */
+
+void dn_ebpf_objects_init(struct dn_ebpf_objects *objects)
+{
+	memset(objects, 0, sizeof(*objects));
+	objects->core_btf = -1;
+	for (unsigned i = 0; i < DN_EBPF_SHARED_MAX; i++)
+		objects->shared[i] = -1;
+}
+
+static const struct dn_ebpf_image *find_image(const char *name, bool hash)
+{
+	for (unsigned i = 0; i < dn_n_ebpf_images; i++) {
+		if (strcmp(dn_ebpf_images[i].name, name) == 0 && dn_ebpf_images[i].hash == hash)
+			return &dn_ebpf_images[i];
+	}
+	return NULL;
+}
+
+int dn_ebpf_objects_add(struct dn_ebpf_objects *objects, const char *name)
+{
+	const struct dn_ebpf_image *image = find_image(name, false);
+
+	if (!image || objects->n_objects == DN_EBPF_OBJECTS_MAX)
+		return -ENOENT;
+	for (unsigned i = 0; i < objects->n_objects; i++) {
+		if (objects->object[i].image == image)
+			return 0;
+	}
+	objects->object[objects->n_objects++].image = image;
+	return 0;
+}
+
+static struct dn_ebpf_program *program_by_name(struct dn_ebpf_objects *objects, const char *name)
+{
+	for (unsigned i = 0; i < objects->n_programs; i++) {
+		if (strcmp(objects->program[i].name, name) == 0)
+			return &objects->program[i];
+	}
+	return NULL;
+}
+
+static struct bpf_object *open_object(struct dn_ebpf_objects *objects, unsigned index)
+{
+	const struct dn_ebpf_image *image = objects->object[index].image;
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = image->name,
+		.btf_custom_path = objects->core_btf_path);
+	struct bpf_object *object = bpf_object__open_mem(image->data, image->size, &opts);
+	struct bpf_program *program;
+
+	if (!object)
+		objects->object[index].error = -errno;
+	/* The programs are known by the names of their functions; the first opening enters them. */
+	bpf_object__for_each_program(program, object)
+	{
+		const char *name = bpf_program__name(program);
+
+		if (!program_by_name(objects, name) && objects->n_programs < DN_EBPF_PROGRAMS_MAX)
+			objects->program[objects->n_programs++] = (struct dn_ebpf_program){
+				.name = strdup(name), .object = index, .fd = -1, .link = -1};
+	}
+	return object;
+}
+
+static int want_names(struct dn_ebpf_objects *objects, const struct bpf_object *object)
+{
+	struct bpf_program *program;
+	int r = dn_ebpf_btf_want_structs(objects->btf, bpf_object__btf(object));
+
+	bpf_object__for_each_program(program, object)
+	{
+		struct dn_ebpf_program *entry =
+			program_by_name(objects, bpf_program__name(program));
+		enum target_kind kind;
+		const char *target;
+		char name[128], *kept;
+
+		if (r < 0 || !target_of(program, &kind, name, sizeof(name), &target))
+			continue;
+		kept = strdup(name); /* lives as long as the BTF; freed with the objects */
+		if (!kept)
+			return -ENOMEM;
+		r = kind == TARGET_TRACEPOINT ? dn_ebpf_btf_want_typedef(objects->btf, kept)
+					      : dn_ebpf_btf_want_function(objects->btf, kept);
+		if (entry)
+			entry->target = kept;
+	}
+	return r;
+}
+
+/* The small BTF lies in memory under a path, since libbpf wants one. */
+static int write_core_btf(struct dn_ebpf_objects *objects)
+{
+	struct btf *btf = NULL;
+	uint32_t size;
+	const void *data;
+	int r = dn_ebpf_btf_extract(objects->btf, &btf);
+
+	if (r < 0)
+		return r;
+	data = btf__raw_data(btf, &size);
+	if (!data)
+		r = -ENOMEM;
+	else if (ftruncate(objects->core_btf, 0) < 0 ||
+		 pwrite(objects->core_btf, data, size, 0) != (ssize_t)size)
+		r = -EIO;
+	btf__free(btf);
+	return r;
+}
+
+/* Loading */
+
+static void choose_programs(struct dn_ebpf_objects *objects, struct bpf_object *object)
+{
+	struct bpf_program *program;
+
+	bpf_object__for_each_program(program, object)
+	{
+		struct dn_ebpf_program *entry =
+			program_by_name(objects, bpf_program__name(program));
+
+		if (!entry)
+			continue;
+		entry->wanted = bpf_program__autoload(program);
+		entry->absent = entry->target && dn_ebpf_btf_id(objects->btf, entry->target) == 0;
+		if (entry->absent || entry->error)
+			bpf_program__set_autoload(program, false);
+	}
+}
+
+static int share_maps(struct dn_ebpf_objects *objects, struct bpf_object *object, bool loaded)
+{
+	for (unsigned i = 0; i < DN_EBPF_SHARED_MAX; i++) {
+		struct bpf_map *map = bpf_object__find_map_by_name(object, shared_maps[i]);
+		int r = 0;
+
+		if (!map)
+			continue;
+		if (!loaded && objects->shared[i] >= 0)
+			r = bpf_map__reuse_fd(map, objects->shared[i]);
+		else if (loaded && objects->shared[i] < 0)
+			r = objects->shared[i] = dup(bpf_map__fd(map));
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* "prog 'NAME': BPF program load failed: ...": the one that the kernel refused. */
+static struct dn_ebpf_program *culprit(struct dn_ebpf_objects *objects)
+{
+	static const char mark[] = "': BPF program load failed";
+	char *at = strstr(objects->log, mark), *start;
+
+	if (!at)
+		return NULL;
+	for (start = at; start > objects->log && start[-1] != '\''; start--)
+		continue;
+	for (unsigned i = 0; i < objects->n_programs; i++) {
+		if (strlen(objects->program[i].name) == (size_t)(at - start) &&
+			memcmp(objects->program[i].name, start, (size_t)(at - start)) == 0)
+			return &objects->program[i];
+	}
+	return NULL;
+}
+
+/* Again and again with one program or feature less, until what is left loads. */
+static int load_object(struct dn_ebpf_objects *objects, unsigned index, struct bpf_object *object)
+{
+	const char *name = objects->object[index].image->name;
+	int r = -EINVAL;
+
+	for (unsigned tries = 0; tries < 24; tries++) {
+		struct dn_ebpf_program *bad;
+
+		if (!object)
+			object = open_object(objects, index);
+		if (!object)
+			return objects->object[index].error;
+		if (objects->prepare)
+			objects->prepare(objects->arg, name, object);
+		choose_programs(objects, object);
+		objects->log_len = 0;
+		objects->log[0] = '\0';
+		r = share_maps(objects, object, false);
+		if (r == 0)
+			r = bpf_object__load(object);
+		if (r == 0)
+			r = share_maps(objects, object, true);
+		if (r == 0) {
+			objects->object[index].object = object;
+			return 0;
+		}
+		bad = culprit(objects);
+		bpf_object__close(object);
+		object = NULL;
+		if (!bad)
+			break;
+		if (!objects->reduce || !objects->reduce(objects->arg, bad->name))
+			bad->error = r;
+	}
+	return r;
+}
+
+static int open_and_walk(struct dn_ebpf_objects *objects, struct bpf_object **opened)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < objects->n_objects && r >= 0; i++) {
+		objects->object[i].image =
+			find_image(objects->object[i].image->name, objects->hash);
+		if (!objects->object[i].image)
+			return -ENOENT;
+		opened[i] = open_object(objects, i);
+		r = opened[i] ? want_names(objects, opened[i]) : objects->object[i].error;
+	}
+	if (r >= 0)
+		r = dn_ebpf_btf_walk(objects->btf);
+	return r < 0 ? r : write_core_btf(objects);
+}
+
+static int load_variant(struct dn_ebpf_objects *objects)
+{
+	struct bpf_object *opened[DN_EBPF_OBJECTS_MAX] = {0};
+	int r = open_and_walk(objects, opened), first = 0;
+
+	for (unsigned i = 0; i < objects->n_objects; i++) {
+		if (r < 0 || first < 0) {
+			bpf_object__close(opened[i]);
+			continue;
+		}
+		objects->object[i].error = load_object(objects, i, opened[i]);
+		/* Without the first one nobody says who is in the tree. */
+		if (i == 0)
+			first = objects->object[0].error;
+	}
+	return r < 0 ? r : first;
+}
+
+static void forget_programs(struct dn_ebpf_objects *objects)
+{
+	for (unsigned i = 0; i < objects->n_programs; i++) {
+		free((char *)objects->program[i].name);
+		free((char *)objects->program[i].target);
+	}
+	objects->n_programs = 0;
+}
+
+int dn_ebpf_objects_load(struct dn_ebpf_objects *objects, int sys_fd)
+{
+	uint64_t begun_ns = dn_now_ns();
+	libbpf_print_fn_t print = libbpf_set_print(keep_log);
+	int r = register_sections();
+
+	loading = objects;
+	if (r == 0)
+		objects->core_btf = memfd_create("denet-btf", MFD_CLOEXEC);
+	if (r == 0 && objects->core_btf < 0)
+		r = -errno;
+	snprintf(objects->core_btf_path, sizeof(objects->core_btf_path), "/proc/self/fd/%d",
+		objects->core_btf);
+	for (unsigned variant = 0; variant < 2 && r == 0; variant++) {
+		objects->hash = variant == 1;
+		dn_ebpf_btf_free(objects->btf);
+		objects->btf = NULL;
+		forget_programs(objects);
+		r = dn_ebpf_btf_open(sys_fd, &objects->btf);
+		if (r == 0)
+			r = load_variant(objects);
+		/* A kernel that has no task storage for tracing programs: once more without. */
+		if (r != -EINVAL || variant == 1)
+			break;
+		for (unsigned i = 0; i < DN_EBPF_SHARED_MAX; i++) {
+			if (objects->shared[i] >= 0)
+				close(dn_steal_fd(&objects->shared[i]));
+		}
+		r = 0;
+	}
+	loading = NULL;
+	libbpf_set_print(print);
+	objects->load_ns = dn_now_ns() - begun_ns;
+	return r;
+}
+
+/* Attaching */
+
+static int attach_program(struct dn_ebpf_program *entry, const struct bpf_program *program)
+{
+	enum target_kind kind;
+	const char *target;
+	char name[128];
+	int r;
+
+	if (!target_of(program, &kind, name, sizeof(name), &target)) {
+		if (bpf_program__type(program) != BPF_PROG_TYPE_RAW_TRACEPOINT)
+			return 0; /* attached by its group */
+		entry->target = strdup(strchr(bpf_program__section_name(program), '/') + 1);
+		r = bpf_raw_tracepoint_open(entry->target, entry->fd);
+		entry->absent = r == -ENOENT;
+		entry->link = r;
+		return r < 0 ? r : 0;
+	}
+	if (kind == TARGET_ITER)
+		r = bpf_link_create(entry->fd, 0, BPF_TRACE_ITER, NULL);
+	else
+		r = bpf_raw_tracepoint_open(NULL, entry->fd);
+	if (r >= 0)
+		entry->link = r;
+	return r < 0 ? r : 0;
+}
+
+void dn_ebpf_objects_attach(struct dn_ebpf_objects *objects)
+{
+	uint64_t begun_ns = dn_now_ns();
+
+	/* The process table last: at an exit the others have their say before it is told. */
+	for (unsigned i = objects->n_objects; i-- > 0;) {
+		struct bpf_program *program;
+
+		if (!objects->object[i].object)
+			continue;
+		bpf_object__for_each_program(program, objects->object[i].object)
+		{
+			struct dn_ebpf_program *entry =
+				program_by_name(objects, bpf_program__name(program));
+
+			if (!entry || !bpf_program__autoload(program))
+				continue;
+			entry->fd = bpf_program__fd(program);
+			entry->error = attach_program(entry, program);
+		}
+	}
+	objects->attach_ns = dn_now_ns() - begun_ns;
+}
+
+void dn_ebpf_objects_close(struct dn_ebpf_objects *objects)
+{
+	for (unsigned i = 0; i < objects->n_programs; i++) {
+		if (objects->program[i].link >= 0)
+			close(objects->program[i].link);
+	}
+	for (unsigned i = 0; i < objects->n_objects; i++)
+		bpf_object__close(objects->object[i].object);
+	for (unsigned i = 0; i < DN_EBPF_SHARED_MAX; i++) {
+		if (objects->shared[i] >= 0)
+			close(objects->shared[i]);
+	}
+	if (objects->core_btf >= 0)
+		close(objects->core_btf);
+	dn_ebpf_btf_free(objects->btf);
+	forget_programs(objects);
+	dn_ebpf_objects_init(objects);
+}
+
+/* Questions */
+
+struct bpf_object *dn_ebpf_object(const struct dn_ebpf_objects *objects, const char *name)
+{
+	for (unsigned i = 0; i < objects->n_objects; i++) {
+		if (strcmp(objects->object[i].image->name, name) == 0)
+			return objects->object[i].object;
+	}
+	return NULL;
+}
+
+const struct dn_ebpf_program *dn_ebpf_program(
+	const struct dn_ebpf_objects *objects, const char *name)
+{
+	return program_by_name((struct dn_ebpf_objects *)objects, name);
+}
+
+bool dn_ebpf_is_attached(const struct dn_ebpf_objects *objects, const char *name)
+{
+	const struct dn_ebpf_program *program = dn_ebpf_program(objects, name);
+
+	return program && program->link >= 0;
+}
+
+int dn_ebpf_map(const struct dn_ebpf_objects *objects, const char *object, const char *map)
+{
+	struct bpf_object *found = dn_ebpf_object(objects, object);
+
+	return found ? bpf_object__find_map_fd_by_name(found, map) : -1;
+}
+
+/* Before loading */
+
+void dn_ebpf_leave_out(struct bpf_object *object, const char *program)
+{
+	struct bpf_program *found = bpf_object__find_program_by_name(object, program);
+
+	if (found)
+		bpf_program__set_autoload(found, false);
+}
+
+bool dn_ebpf_set(struct bpf_object *object, const char *name, const void *value, size_t size)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(object, ".rodata");
+	const struct btf *btf = bpf_object__btf(object);
+	int section = btf ? btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC) : -1;
+	const struct btf_type *type = section > 0 ? btf__type_by_id(btf, (uint32_t)section) : NULL;
+	size_t room = 0;
+	char *data = map ? (char *)bpf_map__initial_value(map, &room) : NULL;
+
+	for (unsigned i = 0; data && type && i < btf_vlen(type); i++) {
+		const struct btf_var_secinfo *at = &btf_var_secinfos(type)[i];
+		const struct btf_type *var = btf__type_by_id(btf, at->type);
+
+		if (strcmp(btf__name_by_offset(btf, var->name_off), name) != 0)
+			continue;
+		if (at->size != size || at->offset > room || size > room - at->offset)
+			return false;
+		memcpy(data + at->offset, value, size);
+		return true;
+	}
+	return false;
+}
+
+void dn_ebpf_resize(struct bpf_object *object, const char *map, uint32_t entries)
+{
+	struct bpf_map *found = bpf_object__find_map_by_name(object, map);
+
+	if (found)
+		(void)bpf_map__set_max_entries(found, entries);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Passes over all tasks of the machine, in the kernel: marking, harvesting, reporting. */
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+
+#include <denet/fs.h>
+
+#include "ebpf.h"
+
+/* More passes than this only a storm of forks needs. */
+#define PASSES_MAX 64
+
+int dn_ebpf_pass(struct dn_ebpf *ebpf, enum dn_wire_pass pass,
+	void (*each)(struct dn_ebpf *ebpf, const struct dn_wire_record_usage *record))
+{
+	static char buffer[64 * 1024] __attribute__((aligned(8)));
+	const struct dn_ebpf_program *program = dn_ebpf_program(&ebpf->objects, "dn_pass");
+	size_t have = 0;
+	ssize_t n;
+	int fd, r = 0;
+
+	if (!program || program->link < 0)
+		return -EOPNOTSUPP;
+	ebpf->control->pass = pass;
+	memset(&ebpf->control->live, 0, sizeof(ebpf->control->live));
+	fd = bpf_iter_create(program->link);
+	if (fd < 0)
+		return -errno;
+	for (;;) {
+		size_t used = 0;
+
+		n = read(fd, buffer + have, sizeof(buffer) - have);
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (n <= 0)
+			break;
+		have += (size_t)n;
+		while (have - used >= sizeof(struct dn_wire_record_usage)) {
+			if (each)
+				each(ebpf, (const struct dn_wire_record_usage *)(buffer + used));
+			used += sizeof(struct dn_wire_record_usage);
+		}
+		memmove(buffer, buffer + used, have - used);
+		have -= used;
+	}
+	if (n < 0)
+		r = -errno;
+	close(fd);
+	return r;
+}
+
+/* The key of a thread in the kernel's table: a pidfd, or its number where there is no storage. */
+static int flag(const struct dn_ebpf *ebpf, pid_t pid, uint32_t flags)
+{
+	struct dn_task task = {.flags = flags};
+	int map = dn_ebpf_map(&ebpf->objects, "process", "dn_tasks"), key = pid, r;
+
+	if (!ebpf->objects.hash) {
+		key = (int)syscall(SYS_pidfd_open, pid, 0);
+		if (key < 0)
+			return -errno;
+	}
+	r = bpf_map_update_elem(map, &key, &task, BPF_ANY) < 0 ? -errno : 0;
+	if (!ebpf->objects.hash)
+		close(key);
+	return r;
+}
+
+int dn_ebpf_flag_targets(struct dn_ebpf *ebpf)
+{
+	const struct dn_env *env = ebpf->env;
+	int r = 0;
+
+	for (unsigned i = 0; i < env->n_targets && r == 0; i++)
+		r = flag(ebpf, env->targets[i], env->attach ? 0 : DN_TASK_WAITS_FOR_EXEC);
+	return r;
+}
+
+/* Until a pass finds nothing new. The fork hook is on already: whoever is born meanwhile inherits.
+ */
+static int pass_until_still(struct dn_ebpf *ebpf, enum dn_wire_pass pass)
+{
+	for (unsigned i = 0; i < PASSES_MAX; i++) {
+		int r = dn_ebpf_pass(ebpf, pass, NULL);
+
+		if (r < 0 || ebpf->control->live.changed == 0)
+			return r;
+	}
+	return -EAGAIN;
+}
+
+int dn_ebpf_flag_running(struct dn_ebpf *ebpf)
+{
+	int r = pass_until_still(ebpf, DN_PASS_MARK);
+
+	return r < 0 ? r : pass_until_still(ebpf, DN_PASS_ACTIVATE);
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What all objects share: the maps that user space makes once and hands to each of them, who
+ * belongs to the tree, and how a loss is told.
+ *
+ * A thread of the tree has a struct dn_task in its task storage, inherited in the fork hook. Where
+ * tracing programs may not use task storage (before 5.11) the same objects are built a second time
+ * with DENET_HASH, and a table by thread id stands for it.
+ */
+#ifndef DENET_COMMON_BPF_H
+#define DENET_COMMON_BPF_H
+
+#include "kernel.bpf.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+#include "core-fixes.bpf.h"
+#include "histogram.bpf.h"
+#include "wire.h"
+
+/* The target is found by user space, in the kernel's BTF that is read once (backends/ebpf/btf.c).
+ */
+#define DN_TRACEPOINT(name) SEC("dn_tp/" #name)
+/*
+ * Where the current task is the only one that is looked at: loading is quicker, since the kernel
+ * need not search its BTF for the event (0.8 ms each). Other arguments are plain numbers.
+ */
+#define DN_RAW_TRACEPOINT(name) SEC("raw_tp/" #name)
+
+#ifdef DENET_HASH
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, u32);
+	__type(value, struct dn_task);
+} dn_tasks SEC(".maps");
+#else
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct dn_task);
+} dn_tasks SEC(".maps");
+#endif
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct dn_wire_control);
+} dn_control SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, DN_LOSS_N);
+	__type(key, u32);
+	__type(value, u64);
+} dn_losses SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct dn_wire_totals);
+} dn_totals SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} dn_ring SEC(".maps");
+
+/* Set before loading. */
+const volatile u32 dn_pid_ns; /* inode of denet's pid namespace; 0: the first one */
+const volatile u32 dn_features; /* enum dn_wire_feature */
+
+static __always_inline void lose(u32 reason)
+{
+	u64 *n = bpf_map_lookup_elem(&dn_losses, &reason);
+
+	if (n)
+		(*n)++;
+}
+
+static __always_inline struct dn_wire_totals *totals(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&dn_totals, &zero);
+}
+
+static __always_inline struct dn_wire_control *control(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&dn_control, &zero);
+}
+
+/* Who belongs to the tree */
+
+static __always_inline struct dn_task *task_find(struct task_struct *task)
+{
+#ifdef DENET_HASH
+	u32 tid = BPF_CORE_READ(task, pid);
+
+	return bpf_map_lookup_elem(&dn_tasks, &tid);
+#else
+	return bpf_task_storage_get(&dn_tasks, task, 0, 0);
+#endif
+}
+
+static __always_inline struct dn_task *task_make(struct task_struct *task)
+{
+#ifdef DENET_HASH
+	u32 tid = BPF_CORE_READ(task, pid);
+	struct dn_task zero = {};
+
+	bpf_map_update_elem(&dn_tasks, &tid, &zero, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&dn_tasks, &tid);
+#else
+	return bpf_task_storage_get(&dn_tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+#endif
+}
+
+static __always_inline struct task_struct *task_now(void)
+{
+#ifdef DENET_HASH
+	return (struct task_struct *)bpf_get_current_task();
+#else
+	return (struct task_struct *)bpf_get_current_task_btf();
+#endif
+}
+
+static __always_inline struct dn_task *task_current(void)
+{
+#ifdef DENET_HASH
+	u32 tid = (u32)bpf_get_current_pid_tgid();
+
+	return bpf_map_lookup_elem(&dn_tasks, &tid);
+#else
+	return bpf_task_storage_get(&dn_tasks, bpf_get_current_task_btf(), 0, 0);
+#endif
+}
+
+/* The current thread, when it is of the tree and counts. */
+static __always_inline struct dn_task *task_counting(void)
+{
+	struct dn_task *task = task_current();
+
+	return task && task->flags & DN_TASK_ACTIVE ? task : 0;
+}
+
+/* Is this one to be looked at? group: enum dn_probe_group. */
+static __always_inline bool is_sampled_out(u32 group)
+{
+	struct dn_wire_control *c;
+	u32 every;
+
+	if (!(dn_features & DN_FEATURE_SAMPLED))
+		return false;
+	c = control();
+	if (!c || group >= 32)
+		return false;
+	every = c->sample_every[group];
+	if (every <= 1)
+		return false;
+	return every == ~0u || bpf_get_prandom_u32() % every != 0;
+}
+
+/* Process ids as denet's namespace numbers them; 0 for who is not in it. */
+static __always_inline u32 pid_here(struct pid *pid)
+{
+	u32 level = BPF_CORE_READ(pid, level);
+
+	for (u32 i = 0; i < 8; i++) {
+		struct upid upid = {};
+
+		if (i > level)
+			break;
+		/* Each level's own array element: the size of one is the kernel's, not ours. */
+		bpf_core_read(&upid.nr, sizeof(upid.nr), &pid->numbers[i].nr);
+		bpf_core_read(&upid.ns, sizeof(upid.ns), &pid->numbers[i].ns);
+		if (upid.ns && BPF_CORE_READ(upid.ns, ns.inum) == dn_pid_ns)
+			return (u32)upid.nr;
+	}
+	return 0;
+}
+
+static __noinline __attribute__((unused)) u32 tgid_here(struct task_struct *task)
+{
+	if (!dn_pid_ns)
+		return (u32)BPF_CORE_READ(task, tgid);
+	return pid_here(BPF_CORE_READ(task, group_leader, thread_pid));
+}
+
+/* Records */
+
+static __noinline __attribute__((unused)) void record_head(
+	struct dn_wire_record *head, u32 type, struct task_struct *task, u32 value)
+{
+	head->type = type;
+	head->pid = tgid_here(task);
+	head->ppid = tgid_here(BPF_CORE_READ(task, real_parent));
+	head->value = value;
+	head->t_ns = bpf_ktime_get_ns();
+	bpf_probe_read_kernel(head->comm, sizeof(head->comm), &task->comm);
+}
+
+/* Counts the record whether there is room for it or not: produced = received + lost. */
+static __always_inline void *record_reserve(u64 size)
+{
+	struct dn_wire_totals *t = totals();
+	void *record = bpf_ringbuf_reserve(&dn_ring, size, 0);
+
+	if (t)
+		t->events++;
+	if (!record)
+		lose(DN_LOSS_RING);
+	return record;
+}
+
+/* denet looks at the ring at every tick; it is woken only when it fills. */
+static __always_inline void record_submit(void *record)
+{
+	u64 waiting = bpf_ringbuf_query(&dn_ring, BPF_RB_AVAIL_DATA);
+
+	bpf_ringbuf_submit(record, waiting > (1 << 18) ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#endif

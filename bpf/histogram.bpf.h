@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Counting in log-linear buckets; the same ones as <denet/table.h>. */
+#ifndef DENET_HISTOGRAM_BPF_H
+#define DENET_HISTOGRAM_BPF_H
+
+#include "kernel.bpf.h"
+#include "wire.h"
+
+/* floor(log2 value), value > 0. There is no instruction for it. */
+static __always_inline u32 log2_floor(u64 value)
+{
+	u32 r = 0, v = (u32)value;
+
+	if (value >> 32) {
+		v = (u32)(value >> 32);
+		r = 32;
+	}
+	if (v >> 16) {
+		v >>= 16;
+		r += 16;
+	}
+	if (v >> 8) {
+		v >>= 8;
+		r += 8;
+	}
+	if (v >> 4) {
+		v >>= 4;
+		r += 4;
+	}
+	if (v >> 2) {
+		v >>= 2;
+		r += 2;
+	}
+	return r + (v >> 1);
+}
+
+static __always_inline u32 histogram_index(u64 value)
+{
+	u32 e, index;
+
+	if (value < 8)
+		return (u32)value;
+	e = log2_floor(value);
+	index = (e - 2) * 8 + (u32)(value >> (e - 3) & 7);
+	return index < DN_WIRE_BUCKETS ? index : DN_WIRE_BUCKETS - 1;
+}
+
+/* Of a per-CPU map: nobody else writes it meanwhile, but for an interrupt. */
+static __always_inline void histogram_add(struct dn_wire_histogram *histogram, u64 value)
+{
+	u32 index = histogram_index(value);
+
+	histogram->sum += value;
+	if (value > histogram->max)
+		histogram->max = value;
+	if (~value > histogram->min_inverse)
+		histogram->min_inverse = ~value;
+	if (index < DN_WIRE_BUCKETS)
+		histogram->bucket[index]++;
+}
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * System calls: one hook at their exit, and one at their entry when somebody needs the time. All
+ * groups that look at calls share these two, since the hook itself is what costs; what is not
+ * wanted is cut out when the programs are loaded (dn_features).
+ */
+#include "common.bpf.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, DN_CALLS_N);
+	__type(key, u32);
+	__type(value, struct dn_wire_call);
+} dn_calls SEC(".maps");
+
+/* The last one is for calls of other ABIs. User space makes it small when nobody wants it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, DN_CALLS_LATENCY + 1);
+	__type(key, u32);
+	__type(value, struct dn_wire_histogram);
+} dn_call_latency SEC(".maps");
+
+struct call {
+	struct pt_regs *regs;
+	struct dn_task *task;
+	u32 index; /* in the tables */
+	s64 result;
+	u64 duration_ns; /* 0: not known */
+	u64 now_ns; /* 0: not known */
+};
+
+static __always_inline bool is_error(s64 result)
+{
+	return result < 0 && result >= -4095;
+}
+
+/* clone and fork return twice; the child's return is no call that it made. */
+static __always_inline bool is_birth(u32 index, s64 result)
+{
+	if (result != 0)
+		return false;
+#if defined(__TARGET_ARCH_x86)
+	return index == 56 || index == 57 || index == 58 || index == 435 ||
+	       index == DN_CALLS_PER_ABI + 2 || index == DN_CALLS_PER_ABI + 120 ||
+	       index == DN_CALLS_PER_ABI + 190 || index == DN_CALLS_PER_ABI + 435;
+#else
+	return index == 220 || index == 435 || index == DN_CALLS_PER_ABI + 2 ||
+	       index == DN_CALLS_PER_ABI + 120 || index == DN_CALLS_PER_ABI + 190 ||
+	       index == DN_CALLS_PER_ABI + 435;
+#endif
+}
+
+static __always_inline void count_call(struct call *call)
+{
+	struct dn_wire_call *sum = bpf_map_lookup_elem(&dn_calls, &call->index);
+	bool error = is_error(call->result);
+
+	call->task->calls++;
+	if (error)
+		call->task->errors++;
+	if (!sum) {
+		lose(DN_LOSS_SYSCALL);
+		return;
+	}
+	sum->count++;
+	if (error)
+		sum->errors++;
+	if (dn_features & DN_FEATURE_LATENCY && call->duration_ns) {
+		u32 slot = call->index < DN_CALLS_LATENCY ? call->index : DN_CALLS_LATENCY;
+		struct dn_wire_histogram *histogram = bpf_map_lookup_elem(&dn_call_latency, &slot);
+
+		sum->time_ns += call->duration_ns;
+		if (histogram)
+			histogram_add(histogram, call->duration_ns);
+	}
+}
+
+DN_RAW_TRACEPOINT(sys_enter)
+int BPF_PROG(dn_sys_enter, struct pt_regs *regs, long nr)
+{
+	struct dn_task *task = task_counting();
+
+	if (!task)
+		return 0;
+	task->enter_ns = bpf_ktime_get_ns();
+	return 0;
+}
+
+DN_RAW_TRACEPOINT(sys_exit)
+int BPF_PROG(dn_sys_exit, struct pt_regs *regs, long result)
+{
+	struct dn_task *task = task_counting();
+	struct call call = {};
+
+	if (!task)
+		return 0;
+	call.regs = regs;
+	call.task = task;
+	call.result = result;
+	call.index = call_index(regs_call(regs), task_abi(task_now()));
+	if (is_birth(call.index, result))
+		return 0;
+	if (task->enter_ns) {
+		call.now_ns = bpf_ktime_get_ns();
+		call.duration_ns = call.now_ns - task->enter_ns;
+		task->enter_ns = 0;
+	}
+	if (dn_features & DN_FEATURE_COUNT)
+		count_call(&call);
+	return 0;
+}
+
+/* Calls that never return are counted where the thread ends. */
+DN_RAW_TRACEPOINT(sched_process_exit)
+int dn_last_call(void *ctx)
+{
+	struct task_struct *leaving = task_now();
+	struct dn_task *task = task_find(leaving);
+	struct call call = {};
+	s64 nr;
+
+	if (!task || !(task->flags & DN_TASK_ACTIVE))
+		return 0;
+	nr = regs_call(task_regs(leaving));
+	call.task = task;
+	call.index = call_index(nr, task_abi(leaving));
+#if defined(__TARGET_ARCH_x86)
+	if (call.index != 60 && call.index != 231 && call.index != DN_CALLS_PER_ABI + 1 &&
+		call.index != DN_CALLS_PER_ABI + 252)
+		return 0;
+#else
+	if (call.index != 93 && call.index != 94 && call.index != DN_CALLS_PER_ABI + 1 &&
+		call.index != DN_CALLS_PER_ABI + 248)
+		return 0;
+#endif
+	if (dn_features & DN_FEATURE_COUNT)
+		count_call(&call);
+	return 0;
+}

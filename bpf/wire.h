@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the kernel side and backends/ebpf share: fixed widths, asserted sizes, nothing else.
+ * Included by both; the kernel side has <linux/types.h> through <linux/bpf.h>.
+ */
+#ifndef DENET_WIRE_H
+#define DENET_WIRE_H
+
+#include <linux/types.h>
+
+#define DN_WIRE_COMM 16
+
+/* Features of the system call programs: what their one pair of hooks does. */
+enum dn_wire_feature {
+	DN_FEATURE_COUNT = 1 << 0,
+	DN_FEATURE_LATENCY = 1 << 1,
+	DN_FEATURE_FILE = 1 << 2,
+	DN_FEATURE_NETWORK = 1 << 3,
+	DN_FEATURE_MEMORY = 1 << 4,
+	DN_FEATURE_LOCKS = 1 << 5,
+	DN_FEATURE_LIMITS = 1 << 6,
+	DN_FEATURE_SECURITY = 1 << 7,
+	DN_FEATURE_SAMPLED = 1 << 8, /* control.sample_every is looked at */
+	DN_FEATURE_PATHS = 1 << 9,
+};
+
+/* What a thread used; the sums of the tree and of a process are made of differences of these. */
+enum dn_wire_usage_id {
+	DN_USAGE_CPU_NS,
+	DN_USAGE_UTIME_NS, /* as the tick saw it */
+	DN_USAGE_STIME_NS,
+	DN_USAGE_RUN_DELAY_NS,
+	DN_USAGE_VOLUNTARY,
+	DN_USAGE_INVOLUNTARY,
+	DN_USAGE_MIGRATIONS,
+	DN_USAGE_MINOR_FAULTS,
+	DN_USAGE_MAJOR_FAULTS,
+	DN_USAGE_READ_CHARS,
+	DN_USAGE_WRITE_CHARS,
+	DN_USAGE_READ_CALLS,
+	DN_USAGE_WRITE_CALLS,
+	DN_USAGE_READ_BYTES,
+	DN_USAGE_WRITE_BYTES,
+	DN_USAGE_CANCELLED_BYTES,
+	/* kept by the programs themselves */
+	DN_USAGE_ON_CPU_NS,
+	DN_USAGE_BLOCKED_NS,
+	DN_USAGE_CALLS,
+	DN_USAGE_ERRORS,
+	DN_USAGE_N,
+};
+
+struct dn_wire_usage {
+	__u64 value[DN_USAGE_N];
+};
+
+/* Of each thread of the tree; user space makes the first ones. */
+enum {
+	DN_TASK_ACTIVE = 1, /* it counts */
+	DN_TASK_WAITS_FOR_EXEC = 2, /* the gated command: counts from its exec on */
+	DN_TASK_LAST = 4, /* the last thread of its process, and it has exited */
+};
+
+struct dn_task {
+	__u32 flags;
+	__u32 kind; /* enum dn_wire_blocked, while it is blocked */
+	__u64 calls, errors;
+	__u64 enter_ns; /* when it entered the system call that it is in */
+	__u64 on_ns; /* when it got the CPU that it has; 0: it has none */
+	__u64 on_runtime_ns; /* the gated command: its CPU time when it was let through */
+	__u64 exit_ns; /* LAST: when */
+	__u64 runnable_ns; /* since when it waits for a CPU */
+	__u64 blocked_ns; /* since when it is blocked, for the histogram */
+	__u64 owed_ns; /* up to where its blocked time is in the sums */
+	__u64 on_cpu_ns, off_ns; /* sums */
+	__u64 group[6]; /* what the groups keep between two hooks; see each */
+	__u64 counted[DN_USAGE_N]; /* what the sums of the tree have of it */
+};
+
+enum { DN_SLOT_FAULT, DN_SLOT_RECLAIM, DN_SLOT_LOCK, DN_SLOT_FD, DN_SLOT_HW, DN_SLOT_SPARE };
+
+/* Log-linear as <denet/table.h>, up to 2^40; what is larger is in the last bucket. */
+#define DN_WIRE_BUCKETS 304
+
+struct dn_wire_histogram {
+	__u64 sum;
+	__u64 max;
+	__u64 min_inverse; /* ~min, so that a zeroed one is empty */
+	__u32 bucket[DN_WIRE_BUCKETS];
+};
+
+/* Why something was lost. */
+enum dn_wire_loss {
+	DN_LOSS_RING, /* no room in the ring buffer */
+	DN_LOSS_TASK, /* no storage for a thread: it and its children run unseen */
+	DN_LOSS_PROCESS, /* no room in the table of processes */
+	DN_LOSS_SYSCALL, /* a number beyond the table */
+	DN_LOSS_MAP, /* no room in a table of a group */
+	DN_LOSS_N,
+};
+
+enum dn_wire_blocked {
+	DN_BLOCKED_NONE,
+	DN_BLOCKED_FUTEX,
+	DN_BLOCKED_SLEEP,
+	DN_BLOCKED_DISK,
+	DN_BLOCKED_NETWORK,
+	DN_BLOCKED_PIPE,
+	DN_BLOCKED_OTHER,
+	DN_BLOCKED_N,
+};
+
+/* Per system call number, made by user space: what a thread blocks in there. FD: by the descriptor.
+ */
+#define DN_BLOCKED_BY_FD 15
+
+/* Counters of the whole tree, one per CPU. */
+struct dn_wire_totals {
+	struct dn_wire_usage usage;
+	__u64 forks, threads, execs, leaving, exits; /* leaving: exits, some not yet told */
+	__u64 events; /* ring records that were produced, lost ones included */
+	__u64 blocked_ns[DN_BLOCKED_N];
+	__u64 peak_rss_pages; /* of processes that ended: the largest */
+};
+
+struct dn_wire_sched {
+	struct dn_wire_histogram run_delay;
+	struct dn_wire_histogram blocked[DN_BLOCKED_N];
+};
+
+/* Pages of memory of what runs: made anew by each pass over the tasks. */
+struct dn_wire_live {
+	__u64 threads, processes;
+	__u64 virtual_pages;
+	__u64 peak_rss_pages; /* of live processes: the largest */
+	__u64 changed; /* tasks that the pass marked or activated */
+};
+
+enum dn_wire_pass {
+	DN_PASS_MARK, /* who belongs to the tree */
+	DN_PASS_ACTIVATE, /* counting begins */
+	DN_PASS_HARVEST, /* what live threads used since the last pass */
+	DN_PASS_REPORT, /* a record per process */
+};
+
+/* One word block that user space writes while the programs run. */
+struct dn_wire_control {
+	__u32 pass; /* enum dn_wire_pass, of the next pass */
+	__u32 no_children;
+	__u32 sample_every[32]; /* by enum dn_probe_group; 0 and 1: all, ~0: none */
+	struct dn_wire_live live;
+};
+
+/* Index of a call in the tables: number + DN_CALLS_PER_ABI * enum dn_abi. */
+#define DN_CALLS_PER_ABI 576
+#define DN_CALLS_N (3 * DN_CALLS_PER_ABI)
+#define DN_CALLS_LATENCY DN_CALLS_PER_ABI /* histograms for native calls only */
+
+struct dn_wire_call {
+	__u64 count, errors, time_ns;
+};
+
+enum dn_wire_record_type {
+	DN_RECORD_FORK = 1,
+	DN_RECORD_EXEC,
+	DN_RECORD_EXIT,
+	DN_RECORD_RENAME,
+	DN_RECORD_LIVE, /* of a pass */
+	DN_RECORD_LIMIT,
+	DN_RECORD_SECURITY,
+	DN_RECORD_CAPABILITY,
+	DN_RECORD_OOM,
+};
+
+/* The head of each record in the ring and of a pass. */
+struct dn_wire_record {
+	__u32 type;
+	__u32 pid, ppid; /* of denet's own pid namespace; 0 for who is not in it */
+	__u32 value; /* EXIT: wait status; others: what they say */
+	__u64 t_ns; /* CLOCK_MONOTONIC */
+	char comm[DN_WIRE_COMM];
+};
+
+/* EXIT and LIVE */
+struct dn_wire_record_usage {
+	struct dn_wire_record head;
+	__u64 start_ns; /* of the process */
+	__u64 peak_rss_pages;
+	__u64 virtual_pages; /* LIVE */
+	__u64 threads; /* LIVE */
+	struct dn_wire_usage usage;
+};
+
+/* LIMIT, SECURITY, CAPABILITY: the call, its result and arguments as they were given. */
+struct dn_wire_record_call {
+	struct dn_wire_record head;
+	__u32 call; /* index in the tables */
+	__s32 result;
+	__u64 arg[3];
+};
+
+_Static_assert(sizeof(struct dn_wire_usage) == 8 * DN_USAGE_N, "no holes");
+_Static_assert(sizeof(struct dn_wire_record) == 40, "no holes");
+_Static_assert(sizeof(struct dn_wire_record_usage) == 72 + 8 * DN_USAGE_N, "no holes");
+_Static_assert(sizeof(struct dn_wire_record_call) == 72, "no holes");
+_Static_assert(sizeof(struct dn_wire_histogram) == 24 + 4 * DN_WIRE_BUCKETS, "no holes");
+
+#endif
