@@ -21,16 +21,16 @@ static void write_table(FILE *out)
 
 		width = len > width ? (unsigned)len : width;
 	}
-	before = width + 2 + 9 + 9;
-	fprintf(out, "%-*s  %-9s%-9s%s\n", (int)width, "NAME", "KIND", "UNIT", "WHAT IT IS");
+	before = width + 2 + 11 + 9;
+	fprintf(out, "%-*s  %-11s%-9s%s\n", (int)width, "NAME", "KIND", "UNIT", "WHAT IT IS");
 	for (unsigned id = 0; id < dn_metric_count(); id++) {
 		const struct dn_metric_info *info = dn_metric_info(id);
 		char help[512];
 
 		dn_text_safe(info->help, strlen(info->help),
 			columns > before + 10 ? columns - before : 0, help, sizeof(help));
-		fprintf(out, "%-*s  %-9s%-9s%s\n", (int)width, info->name, dn_kind_name(info->kind),
-			dn_unit_name(info->unit), help);
+		fprintf(out, "%-*s  %-11s%-9s%s\n", (int)width, info->name,
+			dn_kind_name(info->kind), dn_unit_name(info->unit), help);
 	}
 }
 
@@ -80,18 +80,21 @@ static void write_cell(FILE *out, const char *text)
 static void write_rows(FILE *out, const char *group, size_t len)
 {
 	fprintf(out,
-		"\n## %.*s\n\n| name | kind | unit | per process | what it is | source, best first "
-		"|\n"
-		"|---|---|---|---|---|---|\n",
+		"\n## %.*s\n\n| name | kind | unit | probe group | per process | what it is | "
+		"source, "
+		"best first |\n"
+		"|---|---|---|---|---|---|---|\n",
 		(int)len, group);
 	for (unsigned id = 0; id < DN_M_STATIC_N; id++) {
 		const struct dn_metric_info *info = dn_metric_info(id);
+		const struct dn_probes_info *probes;
 
 		if (strncmp(info->name, group, len) != 0 || info->name[len] != '.')
 			continue;
-		fprintf(out, "| `%s.%s` | %s | %s | %s | ", dn_scope_key(info->scope), info->name,
-			dn_kind_name(info->kind), dn_unit_name(info->unit),
-			info->flags & DN_FLAG_PROC ? "yes" : "no");
+		probes = dn_probes_info(dn_metric_group(info));
+		fprintf(out, "| `%s.%s` | %s | %s | %s | %s | ", dn_scope_key(info->scope),
+			info->name, dn_kind_name(info->kind), dn_unit_name(info->unit),
+			probes ? probes->name : "", info->flags & DN_FLAG_PROC ? "yes" : "no");
 		write_cell(out, info->help);
 		fputs(" | ", out);
 		if (info->flags & DN_FLAG_DERIVED)
@@ -111,12 +114,28 @@ void dn_metrics_write_markdown(FILE *out)
 	      "`metrics` of "
 	      "the header use the name without that first word.\n\n"
 	      "A counter is cumulative since measuring began and never falls; a gauge is the value "
-	      "of the moment. "
+	      "of the moment; "
+	      "a histogram is a distribution and a table has counters by key, both cumulative, and "
+	      "both of the "
+	      "summary only unless `--detail` asks for more ([stream.md](stream.md)). "
 	      "A percentage of 100 is one busy core, a ratio is 0 to 1 unless said otherwise. "
 	      "How good a metric is in a run (`exact`, `scaled`, `sampled`, `simulated`, "
 	      "`lower_bound`, `missing`) "
-	      "is told in the stream; `denet doctor` tells it beforehand.\n",
+	      "is told in the stream; `denet doctor` tells it beforehand.\n"
+	      "\n## Probe groups\n\n"
+	      "What eBPF traces is switched on by group, with `--probes`; a metric that "
+	      "`--metrics` "
+	      "names switches its "
+	      "group on. Metrics without a group belong to every run.\n\n"
+	      "| group | on by default | what it tells |\n|---|---|---|\n",
 		out);
+	for (unsigned group = DN_PROBES_NONE + 1; group < DN_PROBES_N; group++) {
+		const struct dn_probes_info *info = dn_probes_info(group);
+
+		fprintf(out, "| `%s` | %s | ", info->name, info->on ? "yes" : "no");
+		write_cell(out, info->help);
+		fputs(" |\n", out);
+	}
 	for (unsigned id = 0; id < DN_M_STATIC_N; id++) {
 		const char *name = dn_metric_info(id)->name;
 		size_t len = strcspn(name, ".");

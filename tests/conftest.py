@@ -41,14 +41,41 @@ def strict_json(line):
     return json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constant)
 
 
+# Metrics whose values are objects, by name: "histogram" or "table"; from the registry.
+OBJECTS = {}
+
+
 def leaves(value, path=""):
     """The metrics of a record as {dotted name: value}."""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and path not in OBJECTS:
         result = {}
         for key, inner in value.items():
             result.update(leaves(inner, f"{path}.{key}" if path else key))
         return result
+    if OBJECTS.get(path.removesuffix("_other")) == "table" and path.endswith("_other"):
+        assert value > 0, f"{path}: not there when it is 0"
+        return {}
     return {path: value}
+
+
+def check_histogram(name, value):
+    buckets, ends = value["buckets"], [value[key] for key in ("min", "p50", "p95", "p99", "max")]
+    assert value["count"] == sum(n for _, n in buckets), name
+    assert all(n > 0 for _, n in buckets) and buckets == sorted(buckets), name
+    if value["count"] == 0:
+        assert ends == [None] * 5 and value["sum"] == 0, (name, value)
+        return
+    assert ends == sorted(ends), (name, ends)
+    assert value["count"] * ends[0] <= value["sum"] <= value["count"] * ends[4], name
+
+
+def check_table(name, value):
+    for key, row in value.items():
+        for column, cell in row.items():
+            if isinstance(cell, dict):
+                check_histogram(f"{name}[{key}].{column}", cell)
+            else:
+                assert isinstance(cell, int) and 0 <= cell < 2**64, (name, key, column, cell)
 
 
 class Stream:
@@ -96,6 +123,8 @@ class Checker:
         self.registry = registry
         self.counters = {name for name, row in registry.items() if row["kind"] == "counter"}
         self.produced = set()
+        assert not [name for name, row in registry.items() if row["kind"] == "table" and f"{name}_other" in registry], "this name is the table's"
+        OBJECTS.update({name: row["kind"] for name, row in registry.items() if row["kind"] in ("histogram", "table")})
 
     def check(self, stream, complete):
         records = stream.records
@@ -130,6 +159,11 @@ class Checker:
                 if value is None:
                     continue
                 assert name in had, f"{name} has a value but was declared missing"
+                if name in OBJECTS:
+                    (check_histogram if OBJECTS[name] == "histogram" else check_table)(name, value)
+                    if value.get("count", len(value)):
+                        self.produced.add(name)
+                    continue
                 assert isinstance(value, (int, float)) and 0 <= value < 2**64, (name, value)
                 if name in self.counters:
                     before = last_values.get(name, 0)
@@ -144,6 +178,9 @@ class Checker:
                 assert QUALITIES.index(state["quality"]) >= QUALITIES.index(before["quality"]), f"{name} got better"
             own = summary["self"]
             assert own["cpu_ns"] > 0 and (own["max_rss_bytes"] is None or own["max_rss_bytes"] > 0)
+            for name in OBJECTS:
+                if declared.get(name, {}).get("quality", "missing") != "missing":
+                    assert name in leaves(summary["tree"]), f"{name} is not in the summary"
 
 
 class Result:

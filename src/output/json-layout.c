@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "json-layout.h"
+#include "json-table.h"
 
 /*
  * Splits a name into keys. Where a prefix is itself a metric (hw.cycles beside hw.cycles.core) it
@@ -115,8 +116,8 @@ static int make_text(struct dn_json_layout *layout, const struct path *paths, bo
 	return 0;
 }
 
-int dn_json_layout_make(
-	struct dn_json_layout *layout, const struct dn_run *run, enum dn_layout_kind kind)
+int dn_json_layout_make(struct dn_json_layout *layout, const struct dn_run *run,
+	enum dn_layout_kind kind, bool whole)
 {
 	enum dn_metric_scope scope = kind == DN_LAYOUT_SYSTEM ? DN_SCOPE_SYSTEM : DN_SCOPE_TREE;
 	struct path *paths = calloc(DN_METRIC_MAX, sizeof(*paths));
@@ -131,7 +132,7 @@ int dn_json_layout_make(
 		struct path path;
 		unsigned at;
 
-		if (info->kind == DN_KIND_HISTOGRAM || info->kind == DN_KIND_TABLE ||
+		if ((!whole && (info->kind == DN_KIND_HISTOGRAM || info->kind == DN_KIND_TABLE)) ||
 			!state->wanted || state->quality == DN_QUALITY_MISSING ||
 			info->scope != scope || (kind == DN_LAYOUT_PROCESS && slot < 0))
 			continue;
@@ -164,18 +165,54 @@ static inline char *put_value(char *p, const struct dn_value *value)
 	return p + 4;
 }
 
-void dn_json_layout_put(
-	struct dn_json *json, const struct dn_json_layout *layout, const struct dn_value *value)
+/* A value that is an object, at the place that the text before it has made. */
+static void put_object(struct dn_json *json, unsigned metric, const struct dn_value *value)
 {
-	char *start =
-		dn_json_room(json, layout->len + layout->n_fields * (size_t)DN_FORMAT_F64_MAX);
-	char *p = start;
+	const char *name = strrchr(dn_metric_info(metric)->name, '.') + 1;
+	size_t len = strlen(name);
+	char *p;
+
+	json->after_key = true;
+	if (value->type == DN_VALUE_HISTOGRAM) {
+		dn_json_histogram(json, value->histogram);
+		return;
+	}
+	dn_json_table(json, value->table);
+	if (!value->table || value->table->other == 0)
+		return;
+	p = dn_json_room(json, len + 16);
+	if (!p)
+		return;
+	memcpy(p, ",\"", 2);
+	memcpy(p + 2, name, len);
+	memcpy(p + 2 + len, "_other\":", 8);
+	json->len += len + 10;
+	json->after_key = true;
+	dn_json_u64(json, value->table->other);
+}
+
+void dn_json_layout_put(
+	struct dn_json *json, const struct dn_json_layout *layout, const struct dn_value *values)
+{
+	size_t most = layout->len + layout->n_fields * (size_t)DN_FORMAT_F64_MAX;
+	char *start = dn_json_room(json, most), *p = start;
 
 	if (!p)
 		return;
 	for (unsigned i = 0; i < layout->n_fields; i++) {
+		const struct dn_value *value = &values[layout->field[i].index];
+
 		memcpy(p, layout->text + layout->field[i].text, layout->field[i].len);
-		p = put_value(p + layout->field[i].len, &value[layout->field[i].index]);
+		p += layout->field[i].len;
+		if (value->type != DN_VALUE_HISTOGRAM && value->type != DN_VALUE_TABLE) {
+			p = put_value(p, value);
+			continue;
+		}
+		json->len += (size_t)(p - start);
+		put_object(json, layout->field[i].metric, value);
+		start = p = dn_json_room(json, most);
+		if (!p)
+			return;
 	}
 	memcpy(p, layout->text + layout->tail, layout->len - layout->tail);
 	json->len += (size_t)(p - start) + (layout->len - layout->tail);

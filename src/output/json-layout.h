@@ -2,7 +2,8 @@
 /*
  * How the metrics of a run nest in a record. Dotted names become objects, once, at the header: from
  * then on a record is literal text with numbers between. Metrics that were not wanted or are
- * missing are left out; one without a value is null.
+ * missing are left out; one without a value is null. Events of a table's keys that found no room
+ * follow it as NAME_other, when there are any.
  */
 #ifndef DENET_JSON_LAYOUT_H
 #define DENET_JSON_LAYOUT_H
@@ -29,9 +30,9 @@ struct dn_json_layout {
 	size_t len, tail;
 };
 
-/* layout is zeroed. 0 or -ENOMEM. */
-int dn_json_layout_make(
-	struct dn_json_layout *layout, const struct dn_run *run, enum dn_layout_kind kind);
+/* layout is zeroed. whole: with histograms and tables. 0 or -ENOMEM. */
+int dn_json_layout_make(struct dn_json_layout *layout, const struct dn_run *run,
+	enum dn_layout_kind kind, bool whole);
 /* The members of an object that the caller opens and closes. */
 void dn_json_layout_put(
 	struct dn_json *json, const struct dn_json_layout *layout, const struct dn_value *value);

@@ -40,7 +40,41 @@ static const char head[] =
 	"    'hex': {'type': 'string', 'pattern': '^([0-9a-f]{2})*$'},\n"
 	"    'value_integer': {'type': ['integer', 'null'], 'minimum': 0, 'maximum': "
 	"18446744073709551615},\n"
-	"    'value_number': {'type': ['number', 'null'], 'minimum': 0},\n";
+	"    'value_number': {'type': ['number', 'null'], 'minimum': 0},\n"
+	"    'value_histogram': {'anyOf': [{'$ref': '#/$defs/histogram'}, {'type': 'null'}]},\n"
+	"    'value_table': {'anyOf': [{'$ref': '#/$defs/table'}, {'type': 'null'}]},\n";
+
+static const char tables[] =
+	"    'histogram': {\n"
+	"      'description': 'A distribution. Buckets are log-linear, eight for each power of "
+	"two: "
+	"pairs of the largest value that one holds and how many it has, empty ones left out. "
+	"Percentiles are such bounds, within min and max.',\n"
+	"      'type': 'object',\n"
+	"      'required': ['count', 'sum', 'min', 'max', 'p50', 'p95', 'p99', 'buckets'],\n"
+	"      'properties': {\n"
+	"        'count': {'$ref': '#/$defs/u64'},\n"
+	"        'sum': {'$ref': '#/$defs/u64'},\n"
+	"        'min': {'$ref': '#/$defs/value_integer'},\n"
+	"        'max': {'$ref': '#/$defs/value_integer'},\n"
+	"        'p50': {'$ref': '#/$defs/value_integer'},\n"
+	"        'p95': {'$ref': '#/$defs/value_integer'},\n"
+	"        'p99': {'$ref': '#/$defs/value_integer'},\n"
+	"        'buckets': {'type': 'array', 'items': {'type': 'array', 'minItems': 2, "
+	"'maxItems': 2, 'items': {'$ref': '#/$defs/u64'}}}\n"
+	"      }\n"
+	"    },\n"
+	"    'table': {\n"
+	"      'description': 'Rows by key, each an object of its columns; one without a value is "
+	"left out. In a key a backslash is written twice, and a byte that is not UTF-8 as "
+	"a backslash, x and two hexadecimal digits.',\n"
+	"      'type': 'object',\n"
+	"      'additionalProperties': {\n"
+	"        'type': 'object',\n"
+	"        'additionalProperties': {'anyOf': [{'$ref': '#/$defs/u64'}, {'$ref': "
+	"'#/$defs/histogram'}]}\n"
+	"      }\n"
+	"    },\n";
 
 /* %u: the version of the schema. */
 static const char header[] =
@@ -233,9 +267,17 @@ static const char summary[] =
 	"        'self': {\n"
 	"          'type': 'object',\n"
 	"          'required': ['cpu_ns', 'max_rss_bytes', 'bpf_ns'],\n"
-	"          'properties': {'cpu_ns': {'$ref': '#/$defs/u64'}, "
-	"'max_rss_bytes': {'$ref': '#/$defs/value_integer'}, 'bpf_ns': {'$ref': "
-	"'#/$defs/value_integer'}}\n"
+	"          'properties': {\n"
+	"            'cpu_ns': {'$ref': '#/$defs/u64'},\n"
+	"            'max_rss_bytes': {'$ref': '#/$defs/value_integer'},\n"
+	"            'bpf_ns': {'$ref': '#/$defs/value_integer'},\n"
+	"            'bpf_runs': {'$ref': '#/$defs/value_integer'},\n"
+	"            'bpf_programs': {'$ref': '#/$defs/value_integer'},\n"
+	"            'bpf_maps': {'$ref': '#/$defs/value_integer'},\n"
+	"            'bpf_map_bytes': {'$ref': '#/$defs/value_integer'},\n"
+	"            'load_ns': {'$ref': '#/$defs/value_integer'},\n"
+	"            'attach_ns': {'$ref': '#/$defs/value_integer'}\n"
+	"          }\n"
 	"        }\n"
 	"      }\n"
 	"    },\n";
@@ -271,14 +313,26 @@ static bool is_part(const struct dn_metric_info *info, enum dn_metric_scope scop
 	return info->scope == scope && (info->flags & flags) == flags;
 }
 
-static void write_leaf(FILE *out, const struct dn_metric_info *info)
+/* indent: of the leaf's key, for a sibling that a table has. */
+static void write_leaf(FILE *out, const struct dn_metric_info *info, int indent)
 {
-	bool integer = info->unit != DN_UNIT_RATIO && info->unit != DN_UNIT_PERCENT;
+	const char *key = strrchr(info->name, '.') + 1, *type = "integer";
 
-	fprintf(out, "{\"$ref\": \"#/$defs/value_%s\", \"description\": ",
-		integer ? "integer" : "number");
+	if (info->kind == DN_KIND_HISTOGRAM)
+		type = "histogram";
+	else if (info->kind == DN_KIND_TABLE)
+		type = "table";
+	else if (info->unit == DN_UNIT_RATIO || info->unit == DN_UNIT_PERCENT)
+		type = "number";
+	fprintf(out, "{\"$ref\": \"#/$defs/value_%s\", \"description\": ", type);
 	write_string(out, info->help);
 	fputc('}', out);
+	if (info->kind == DN_KIND_TABLE)
+		fprintf(out,
+			",\n%*s\"%s_other\": {\"$ref\": \"#/$defs/u64\", \"description\": \"Events "
+			"of "
+			"keys that found no room in %s; not there when all did\"}",
+			indent, "", key, key);
 }
 
 /* Where names of the run's own hardware events appear: below hw, of any depth. */
@@ -320,7 +374,7 @@ static bool write_members(FILE *out, const char *prefix, size_t prefix_len,
 		fprintf(out, "%s%*s\"%.*s\": ", any ? ",\n" : "", indent, "", (int)len, name);
 		any = true;
 		if (name[len] == '\0') {
-			write_leaf(out, info);
+			write_leaf(out, info, indent);
 			continue;
 		}
 		fprintf(out, "{\n%*s\"type\": \"object\",\n%*s\"properties\": {\n", indent + 2, "",
@@ -374,6 +428,7 @@ void dn_schema_write(FILE *out)
 		used += (size_t)snprintf(qualities + used, sizeof(qualities) - used, "%s\"%s\"",
 			i ? ", " : "", dn_quality_name((enum dn_quality)i));
 	write_quoted(out, head);
+	write_quoted(out, tables);
 	write_with(out, header, "%u", version);
 	write_quoted(out, machine);
 	write_with(out, provenance, "%s", qualities);

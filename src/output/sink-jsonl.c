@@ -20,6 +20,7 @@ struct jsonl {
 	bool process_events;
 	struct dn_json json;
 	struct dn_json_layout tree, system, process;
+	struct dn_json_layout whole_tree, whole_system; /* with histograms and tables */
 };
 
 const char *dn_event_name(enum dn_event_type type)
@@ -86,11 +87,15 @@ static int header(struct dn_sink *sink, const struct dn_run *run)
 	struct dn_json *json = &self->json;
 	int r;
 
-	r = dn_json_layout_make(&self->tree, run, DN_LAYOUT_TREE);
+	r = dn_json_layout_make(&self->tree, run, DN_LAYOUT_TREE, false);
 	if (r == 0)
-		r = dn_json_layout_make(&self->system, run, DN_LAYOUT_SYSTEM);
+		r = dn_json_layout_make(&self->system, run, DN_LAYOUT_SYSTEM, false);
 	if (r == 0)
-		r = dn_json_layout_make(&self->process, run, DN_LAYOUT_PROCESS);
+		r = dn_json_layout_make(&self->process, run, DN_LAYOUT_PROCESS, false);
+	if (r == 0)
+		r = dn_json_layout_make(&self->whole_tree, run, DN_LAYOUT_TREE, true);
+	if (r == 0)
+		r = dn_json_layout_make(&self->whole_system, run, DN_LAYOUT_SYSTEM, true);
 	if (r < 0)
 		return r;
 
@@ -129,15 +134,15 @@ static int header(struct dn_sink *sink, const struct dn_run *run)
 
 /* Samples and events */
 
-static void put_frame(struct jsonl *self, const struct dn_frame *frame)
+static void put_frame(struct jsonl *self, const struct dn_frame *frame, bool whole)
 {
 	dn_json_key(&self->json, "tree");
 	dn_json_object(&self->json);
-	dn_json_layout_put(&self->json, &self->tree, frame->value);
+	dn_json_layout_put(&self->json, whole ? &self->whole_tree : &self->tree, frame->value);
 	dn_json_object_end(&self->json);
 	dn_json_key(&self->json, "system");
 	dn_json_object(&self->json);
-	dn_json_layout_put(&self->json, &self->system, frame->value);
+	dn_json_layout_put(&self->json, whole ? &self->whole_system : &self->system, frame->value);
 	dn_json_object_end(&self->json);
 }
 
@@ -173,7 +178,7 @@ static int sample(struct dn_sink *sink, const struct dn_run *run, const struct d
 	dn_json_put_u64(json, "interval_ns", frame->interval_ns);
 	if (frame->gap)
 		dn_json_put_bool(json, "gap", true);
-	put_frame(self, frame);
+	put_frame(self, frame, run->detail);
 	if (run->per_process) {
 		dn_json_key(json, "processes");
 		dn_json_array(json);
@@ -259,6 +264,33 @@ static void put_commands(struct dn_json *json, const struct dn_summary *summary)
 	dn_json_put_u64(json, "commands_other", summary->commands_other);
 }
 
+static void put_known(struct dn_json *json, const char *key, bool known, uint64_t value)
+{
+	if (known)
+		dn_json_put_u64(json, key, value);
+	else
+		put_key_null(json, key);
+}
+
+/* What denet cost. */
+static void put_self(struct dn_json *json, const struct dn_summary *summary)
+{
+	const struct dn_cost *cost = &summary->cost;
+
+	dn_json_key(json, "self");
+	dn_json_object(json);
+	dn_json_put_u64(json, "cpu_ns", summary->self_cpu_ns);
+	put_known(json, "max_rss_bytes", summary->self_max_rss_bytes, summary->self_max_rss_bytes);
+	put_known(json, "bpf_ns", cost->has_bpf_ns, cost->bpf_ns);
+	put_known(json, "bpf_runs", cost->has_bpf_ns, cost->bpf_runs);
+	put_known(json, "bpf_programs", cost->has_bpf, cost->bpf_programs);
+	put_known(json, "bpf_maps", cost->has_bpf, cost->bpf_maps);
+	put_known(json, "bpf_map_bytes", cost->has_bpf, cost->bpf_map_bytes);
+	put_known(json, "load_ns", cost->has_bpf, cost->load_ns);
+	put_known(json, "attach_ns", cost->has_bpf, cost->attach_ns);
+	dn_json_object_end(json);
+}
+
 static int summary_record(
 	struct dn_sink *sink, const struct dn_run *run, const struct dn_summary *summary)
 {
@@ -272,7 +304,7 @@ static int summary_record(
 	dn_json_put_string(json, "ended_by", summary->ended_by);
 	put_exit(json, summary);
 	dn_json_put_u64(json, "descendants_left", summary->descendants_left);
-	put_frame(self, &summary->frame);
+	put_frame(self, &summary->frame, true);
 	put_commands(json, summary);
 	dn_json_key(json, "processes");
 	dn_json_array(json);
@@ -285,15 +317,7 @@ static int summary_record(
 	dn_json_put_u64(json, "events", summary->lost_events);
 	dn_json_put_u64(json, "samples", summary->lost_samples);
 	dn_json_object_end(json);
-	dn_json_key(json, "self");
-	dn_json_object(json);
-	dn_json_put_u64(json, "cpu_ns", summary->self_cpu_ns);
-	if (summary->self_max_rss_bytes)
-		dn_json_put_u64(json, "max_rss_bytes", summary->self_max_rss_bytes);
-	else
-		put_key_null(json, "max_rss_bytes");
-	dn_json_put_u64(json, "bpf_ns", 0);
-	dn_json_object_end(json);
+	put_self(json, summary);
 	return end(self);
 }
 
@@ -307,6 +331,8 @@ static void close_sink(struct dn_sink *sink)
 	dn_json_layout_finish(&self->tree);
 	dn_json_layout_finish(&self->system);
 	dn_json_layout_finish(&self->process);
+	dn_json_layout_finish(&self->whole_tree);
+	dn_json_layout_finish(&self->whole_system);
 	free(self);
 }
 

@@ -5,6 +5,8 @@ import pathlib
 
 import pytest
 
+from conftest import leaves
+
 pytestmark = pytest.mark.short
 
 
@@ -21,18 +23,41 @@ def play(denet, text, options=("-i", "10"), command=("burn", "101")):
 def test_every_metric_goes_through(denet, registry):
     """Each registry metric that a backend supplies, with a value that is its own."""
     rows = [name for name, row in registry.items() if not row["derived"]]
-    text, expected = "", {}
+    text, expected, objects, tables = "", {}, {}, {}
     for i, name in enumerate(rows):
         if name.startswith(("process.count", "process.started", "process.exited")):
             text += f"offer {name} simulated script test\n"
             continue
         text += f"offer {name} simulated script test\n"
-        if registry[name]["kind"] in ("histogram", "table"):
+        if registry[name]["kind"] == "histogram":
+            text += f"sample 1 {name}={101 + i}x3,{100003 + i}x7\n"
+            objects[name] = (10, 101 + i, 100003 + i)
+            continue
+        if registry[name]["kind"] == "table":
+            text += f"row 1 {name} key-{i} count={17 + i} latency={101 + i}x3\nrow 1 {name} other count=1\nother 1 {name} {1 + i}\n"
+            tables[name] = i
             continue
         expected[name] = 1000003 + 17 * i if registry[name]["unit"] not in ("ratio", "percent") else 0.5
     text += "".join(f"sample 1 {name}={value}\n" for name, value in expected.items())
-    result = play(denet, text)
+    result = play(denet, text, ("-i", "10", "--probes", "all"))
     assert result.rc == 0, result.stderr
+    assert len(objects) > 10 and len(tables) > 10
+    for name, (count, least, most) in objects.items():
+        value = result.value(name)
+        assert (value["count"], value["min"], value["max"]) == (count, least, most), name
+        assert value["sum"] == 3 * least + 7 * most and value["p99"] == most, name
+        assert [n for _, n in value["buckets"]] == [3, 7], name
+    for name, i in tables.items():
+        value = result.value(name)
+        assert list(value) == [f"key-{i}", "other"], name
+        assert value[f"key-{i}"]["count"] == 17 + i and value[f"key-{i}"]["latency"]["sum"] == 3 * (101 + i), name
+        assert value["other"] == {"count": 1}, "a column without a value is left out"
+        *path, last = name.split(".")
+        inner = result.summary["tree"]
+        for key in path:
+            inner = inner[key]
+        assert inner[f"{last}_other"] == 1 + i, name
+    assert all(name not in leaves(sample["tree"]) for sample in result.samples for name in [*objects, *tables])
     for name, value in expected.items():
         if result.quality(name) == "missing":
             continue
@@ -132,3 +157,92 @@ def test_fake_values_for_a_csv(denet):
     path = denet.path("x.csv")
     assert denet.call("run", "-q", "-i", "10", "--fake", script(denet, "offer hw.cycles exact s\nsample 1 hw.cycles=1009\n"), "-o", path, "--", denet.workload("burn"), "53").rc == 0
     assert ",1009" in pathlib.Path(path).read_text() or "1009" in json.dumps(pathlib.Path(path).read_text())
+
+
+TRACED = "offer syscall.by_name exact script\noffer syscall.latency exact script\noffer syscall.count exact script\n"
+
+
+def test_objects_in_every_sample_on_demand(denet):
+    text = TRACED + "".join(f"sample {n} syscall.count={n * 7} syscall.latency=101x{n}\nrow {n} syscall.by_name read count={n * 7}\n" for n in (1, 2, 3))
+    result = play(denet, text, ("-i", "5", "--detail", "--probes", "latency"), ("burn", "101"))
+    assert result.rc == 0 and len(result.samples) >= 3, result.stderr
+    assert [n["count"] for n in result.series("syscall.latency")[:3]] == [1, 2, 3]
+    assert [n["read"]["count"] for n in result.series("syscall.by_name")[:3]] == [7, 14, 21]
+    result = play(denet, text, ("-i", "5", "--probes", "latency"), ("burn", "101"))
+    assert "latency" not in result.samples[0]["tree"]["syscall"] and result.value("syscall.latency")["count"] >= 3
+
+
+def test_an_empty_histogram_and_an_empty_table(denet):
+    result = play(denet, TRACED + "sample 1 syscall.latency=none\nother 1 syscall.by_name 0\n", ("-i", "10", "--probes", "latency"))
+    assert result.value("syscall.latency") == {"count": 0, "sum": 0, "min": None, "max": None, "p50": None, "p95": None, "p99": None, "buckets": []}
+    assert result.value("syscall.by_name") == {}
+    assert "by_name_other" not in result.summary["tree"]["syscall"]
+    result = play(denet, TRACED + "sample 1 syscall.count=7\n", ("-i", "10", "--probes", "latency"))
+    assert result.summary["tree"]["syscall"] == {"count": 7, "by_name": None, "latency": None}
+
+
+KEYS = [b"a", b"\xff", b"\xfe", b"\\xff", b"\\", b"\\\\", b"\xef\xbf\xbd", b"\x1b[31m", b"quote\"", b"new\nline", b"\xe2\x82\xac", b"\xe2\x82", b"\xed\xa0\x80", b"other", b"count", b" ", b"a.b"]
+
+
+def decode_key(key):
+    """Back to the bytes that a key was."""
+    data, out, at = key.encode(), bytearray(), 0
+    while at < len(data):
+        if data[at:at + 2] == b"\\\\":
+            out += b"\\"
+            at += 2
+        elif data[at:at + 2] == b"\\x":
+            out.append(int(data[at + 2:at + 4], 16))
+            at += 4
+        else:
+            out.append(data[at])
+            at += 1
+    return bytes(out)
+
+
+def test_keys_of_any_bytes_stay_apart(denet):
+    text = TRACED
+    for i, key in enumerate(KEYS):
+        quoted = "".join(f"\\x{byte:02x}" for byte in key)
+        text += f'row 1 syscall.by_name "{quoted}" count={101 + i}\n'
+    result = play(denet, text)
+    assert result.rc == 0, result.stderr
+    assert {decode_key(key): row["count"] for key, row in result.value("syscall.by_name").items()} == {key: 101 + i for i, key in enumerate(KEYS)}
+
+
+def test_events_of_backends(denet):
+    text = TRACED + 'event 1 budget none "a step"\nevent 1 limit root "EMFILE: \\x1b[31m"\nevent 2 security none "x"\nevent 2 oom root "y"\n'
+    result = play(denet, text)
+    told = [(event["event"], event.get("pid"), event["text"]) for event in result.events]
+    root = result.header["pid"]
+    assert told == [("budget", None, "a step"), ("limit", root, "EMFILE: \x1b[31m"), ("security", None, "x"), ("oom", root, "y")]
+
+
+def test_what_tracing_costs(denet):
+    result = play(denet, TRACED)
+    assert all(result.summary["self"][key] is None for key in ("bpf_ns", "bpf_runs", "bpf_programs", "bpf_maps", "bpf_map_bytes", "load_ns", "attach_ns"))
+    result = play(denet, TRACED + "cost bpf_programs=7 bpf_maps=11 bpf_map_bytes=104729 load_ns=13 attach_ns=0\n")
+    own = result.summary["self"]
+    assert own["bpf_ns"] is None and own["bpf_runs"] is None
+    assert (own["bpf_programs"], own["bpf_maps"], own["bpf_map_bytes"], own["load_ns"], own["attach_ns"]) == (7, 11, 104729, 13, 0)
+    result = play(denet, TRACED + "cost bpf_programs=7 bpf_ns=17 bpf_runs=19\nsample-error 1 EIO\n")
+    assert result.summary["self"]["bpf_ns"] == 17 and result.summary["self"]["bpf_runs"] == 19, "kept when the backend died"
+    assert result.backend("fake") and result.summary["metrics"]["syscall.count"]["quality"] == "missing"
+
+
+def test_a_backend_that_dies_leaves_nothing_behind(denet):
+    """Tables and histograms are the backend's own: what it had shown is gone with it."""
+    text = TRACED + "sample 1 syscall.count=7 syscall.latency=101x3\nrow 1 syscall.by_name read count=7\nsample-error 3 EIO\n"
+    result = play(denet, text, ("-i", "5", "--detail", "--probes", "latency"))
+    assert result.rc == 0
+    assert result.series("syscall.by_name")[:3] == [{"read": {"count": 7}}, {"read": {"count": 7}}, None]
+    assert result.value("syscall.by_name") is None and result.value("syscall.latency") is None and result.value("syscall.count") == 7
+    assert result.quality("syscall.by_name") == "missing" and result.quality("syscall.count") == "lower_bound"
+
+
+@pytest.mark.parametrize("line", ["row 1 syscall.count read count=1", "row 1 syscall.by_name", "row 1 syscall.by_name read count", "row 1 syscall.by_name read count=x",
+                                  "sample 1 syscall.by_name=1", "sample 1 syscall.latency=1", "sample 1 syscall.latency=1x", "sample 1 syscall.latency=1x1,",
+                                  "other 1 syscall.by_name", "other 1 syscall.count 1", "event 1 fork none x", "event 1 budget 0 x", "cost bpf=1", "cost bpf_maps=x"])
+def test_scripts_that_are_wrong(denet, line):
+    result = denet.call("run", "--fake", script(denet, line + "\n"), "true")
+    assert result.rc == 125 and b"line 1" in result.stderr

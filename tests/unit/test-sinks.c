@@ -296,7 +296,8 @@ static void test_summary_record(void **state)
 		"bound\","
 		"\"reason\":\"17 events lost\"}},"
 		"\"lost\":{\"events\":17,\"samples\":1},\"self\":{\"cpu_ns\":61,\"max_rss_bytes\":"
-		"67,\"bpf_ns\":0}}\n");
+		"67,\"bpf_ns\":null,\"bpf_runs\":null,\"bpf_programs\":null,\"bpf_maps\":null,"
+		"\"bpf_map_bytes\":null,\"load_ns\":null,\"attach_ns\":null}}\n");
 
 	summary.wait_status = 3 << 8;
 	sink->ops->summary(sink, &run, &summary);
