@@ -94,7 +94,6 @@ enum dn_wire_loss {
 	DN_LOSS_RING, /* no room in the ring buffer */
 	DN_LOSS_TASK, /* no storage for a thread: it and its children run unseen */
 	DN_LOSS_PROCESS, /* no room in the table of processes */
-	DN_LOSS_SYSCALL, /* a number beyond the table */
 	DN_LOSS_MAP, /* no room in a table of a group */
 	DN_LOSS_N,
 };
@@ -151,7 +150,8 @@ struct dn_wire_control {
 	struct dn_wire_live live;
 };
 
-/* Index of a call in the tables: number + DN_CALLS_PER_ABI * enum dn_abi. */
+/* Index of a call in the tables: number + DN_CALLS_PER_ABI * enum dn_abi; DN_CALLS_N: its number is
+ * beyond every table. */
 #define DN_CALLS_PER_ABI 576
 #define DN_CALLS_N (3 * DN_CALLS_PER_ABI)
 #define DN_CALLS_LATENCY DN_CALLS_PER_ABI /* histograms for native calls only */

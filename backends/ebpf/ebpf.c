@@ -446,8 +446,8 @@ static void add_loss(void *arg, uint32_t key, const void *value)
 
 static void tell_losses(struct dn_ebpf *ebpf)
 {
-	static const char *const names[DN_LOSS_N] = {"ebpf ring buffer", "ebpf task storage",
-		"ebpf process table", "ebpf table of system calls", "ebpf tables"};
+	static const char *const names[DN_LOSS_N] = {
+		"ebpf ring buffer", "ebpf task storage", "ebpf process table", "ebpf tables"};
 
 	for (unsigned i = 0; i < DN_LOSS_N; i++) {
 		if (ebpf->losses[i] <= ebpf->losses_told[i])
@@ -458,9 +458,6 @@ static void tell_losses(struct dn_ebpf *ebpf)
 				dn_ebpf_degrade_group(ebpf, (enum dn_probe_group)g,
 					DN_QUALITY_LOWER_BOUND,
 					"there was no room for some threads: they ran unseen");
-		} else if (i == DN_LOSS_SYSCALL) {
-			dn_ebpf_degrade_group(ebpf, DN_PROBES_SYSCALLS, DN_QUALITY_LOWER_BOUND,
-				"calls with numbers beyond the table were made");
 		} else if (i == DN_LOSS_MAP) {
 			for (unsigned g = DN_PROBES_LATENCY; g < DN_PROBES_N; g++)
 				dn_ebpf_degrade_group(ebpf, (enum dn_probe_group)g,

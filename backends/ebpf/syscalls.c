@@ -26,7 +26,7 @@ static const struct dn_ebpf_metric time_metrics[] = {
 };
 
 struct calls {
-	struct dn_wire_call call[DN_CALLS_N]; /* summed over CPUs */
+	struct dn_wire_call call[DN_CALLS_N + 1]; /* summed over CPUs */
 	struct dn_histogram *latency; /* by index; DN_CALLS_LATENCY + 1 of them; NULL without */
 	struct dn_histogram all;
 	struct dn_ebpf_table by_name, by_category;
@@ -49,7 +49,7 @@ static void add_call(void *arg, uint32_t key, const void *value)
 	const struct dn_wire_call *from = value;
 	struct calls *self = arg;
 
-	if (key >= DN_CALLS_N)
+	if (key > DN_CALLS_N)
 		return;
 	self->call[key].count += from->count;
 	self->call[key].errors += from->errors;
@@ -70,7 +70,7 @@ static int read_calls(struct dn_ebpf *ebpf, struct calls *self)
 {
 	memset(self->call, 0, sizeof(self->call));
 	return dn_ebpf_read_percpu_array(ebpf, dn_ebpf_map(&ebpf->objects, "syscalls", "dn_calls"),
-		DN_CALLS_N, sizeof(struct dn_wire_call), add_call, self);
+		DN_CALLS_N + 1, sizeof(struct dn_wire_call), add_call, self);
 }
 
 static int read_latency(struct dn_ebpf *ebpf, struct calls *self)
@@ -93,6 +93,10 @@ void dn_ebpf_call_name(unsigned index, char *name, size_t size)
 	const char *known = dn_syscall_name(abi, nr), *of = dn_abi_name(abi);
 	char number[32];
 
+	if (index >= DN_CALLS_N) {
+		snprintf(name, size, "syscall_other");
+		return;
+	}
 	snprintf(number, sizeof(number), "syscall_%u", nr);
 	if (abi == DN_ABI_NATIVE)
 		snprintf(name, size, "%s", known ? known : number);
@@ -105,8 +109,8 @@ static void put_by_name(
 {
 	static const char *const columns[] = {"count", "errors", "time_ns", "latency"};
 
-	dn_ebpf_table_begin(&self->by_name, columns, times ? 4 : 2, DN_CALLS_N);
-	for (unsigned i = 0; i < DN_CALLS_N; i++) {
+	dn_ebpf_table_begin(&self->by_name, columns, times ? 4 : 2, DN_CALLS_N + 1);
+	for (unsigned i = 0; i <= DN_CALLS_N; i++) {
 		const struct dn_wire_call *call = &self->call[i];
 		struct dn_table_row *row;
 		char name[DN_TABLE_KEY_MAX];
@@ -136,7 +140,7 @@ static void put_by_category(struct calls *self, bool times, struct dn_frame *fra
 	static const char *const columns[] = {"count", "errors", "time_ns"};
 
 	dn_ebpf_table_begin(&self->by_category, columns, times ? 3 : 2, DN_N_SYSCALL_CATEGORIES);
-	for (unsigned i = 0; i < DN_CALLS_N; i++) {
+	for (unsigned i = 0; i <= DN_CALLS_N; i++) {
 		const struct dn_wire_call *call = &self->call[i];
 		struct dn_table_row *row;
 
@@ -166,7 +170,7 @@ static void sample_count(struct dn_ebpf *ebpf, struct dn_frame *frame)
 		return;
 	if (read_calls(ebpf, self) < 0)
 		return;
-	for (unsigned i = 0; i < DN_CALLS_N; i++) {
+	for (unsigned i = 0; i <= DN_CALLS_N; i++) {
 		count += self->call[i].count;
 		errors += self->call[i].errors;
 		time_ns += self->call[i].time_ns;

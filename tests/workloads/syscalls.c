@@ -34,6 +34,7 @@ static const struct call calls[] = {
 	{"getrusage", SYS_getrusage, 43, EINVAL, {99, 0}},
 	{"capget", SYS_capget, 47, EFAULT, {8, 0}},
 	{"semop", SYS_semop, 53, EINVAL, {-1, 0, 0}},
+	{"syscall_500", 500, 53, ENOSYS, {0}},
 	{"syscall_9973", 9973, 59, ENOSYS, {0}},
 };
 #define N_CALLS (sizeof(calls) / sizeof(*calls))
