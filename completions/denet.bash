@@ -52,8 +52,9 @@ _denet_options()
 	stats) echo '--color --json -j --lenient --debug --help -h --version -V' ;;
 	doctor) echo '--color --json -j --proc --sys --debug --help -h --version -V' ;;
 	metrics) echo '--json -j --markdown --schema --help -h --version -V' ;;
+	bpf) echo '--color --json -j --watch -w --help -h --version -V' ;;
 	help) echo '--help -h --version -V' ;;
-	*) echo '--name --cmdline --cgroup --json -j --out -o --format --live --quiet -q --color --interval -i --max-interval -m --duration -d --backend --events -e --metrics --probes --sample --max-overhead --paths --detail --account --per-process --process-events --no-children --no-subreaper --wait-tree --lenient --markdown --schema --proc --sys --fake --debug --help -h --version -V' ;;
+	*) echo '--name --cmdline --cgroup --json -j --out -o --format --live --quiet -q --color --interval -i --max-interval -m --duration -d --backend --events -e --metrics --probes --sample --max-overhead --paths --detail --account --per-process --process-events --no-children --no-subreaper --wait-tree --watch -w --lenient --markdown --schema --proc --sys --fake --debug --help -h --version -V' ;;
 	esac
 }
 
@@ -95,7 +96,7 @@ _denet()
 	run) _denet_command "$COMP_CWORD" ;;
 	stats) compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")) ;;
 	attach) COMPREPLY=($(compgen -W "$(cd /proc && echo [0-9]*)" -- "$cur")) ;;
-	'' | help) COMPREPLY=($(compgen -W 'run attach stats doctor metrics help' -- "$cur")) ;;
+	'' | help) COMPREPLY=($(compgen -W 'run attach stats doctor metrics bpf help' -- "$cur")) ;;
 	esac
 }
 

@@ -12,7 +12,7 @@
 
 static bool takes_value(const struct dn_option *row)
 {
-	return row->arg != NULL;
+	return row->arg != NULL && row->kind != DN_OPTION_WATCH;
 }
 
 /* The first row of this name: before the subcommand any command's option is right. */
@@ -321,7 +321,8 @@ static void zsh_option(const struct dn_option *row)
 	zsh_text(row->help);
 	putchar(']');
 	if (row->arg) {
-		printf(":%s:", row->arg);
+		/* With a second colon it may be left out. */
+		printf(row->kind == DN_OPTION_WATCH ? "::%s:" : ":%s:", row->arg);
 		switch (row->kind) {
 		case DN_OPTION_CHOICE:
 		case DN_OPTION_WORD:
@@ -420,6 +421,7 @@ static void fish_option(const struct dn_option *row)
 		printf(" -s %c", row->letter);
 	switch (row->kind) {
 	case DN_OPTION_FLAG:
+	case DN_OPTION_WATCH:
 	case DN_OPTION_HELP:
 	case DN_OPTION_VERSION:
 		break;

@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PAGES = ["denet", "denet-run", "denet-attach", "denet-stats", "denet-doctor", "denet-metrics"]
+PAGES = ["denet", "denet-run", "denet-attach", "denet-stats", "denet-doctor", "denet-metrics", "denet-bpf"]
 REGION = re.compile(r"(?<=; options: made from the option table, do not edit\n).*?(?=; options end\n)", re.DOTALL)
 
 

@@ -15,6 +15,7 @@ int dn_cmd_run(const struct dn_options *options);
 int dn_cmd_attach(const struct dn_options *options);
 int dn_cmd_stats(const struct dn_options *options);
 int dn_cmd_doctor(const struct dn_options *options);
+int dn_cmd_bpf(const struct dn_options *options);
 int dn_cmd_metrics(const struct dn_options *options);
 int dn_cmd_help(const struct dn_options *options);
 

@@ -55,6 +55,9 @@ int main(int argc, char **argv)
 	case DN_COMMAND_DOCTOR:
 		status = finish_stdout(dn_cmd_doctor(&options));
 		break;
+	case DN_COMMAND_BPF:
+		status = finish_stdout(dn_cmd_bpf(&options));
+		break;
 	case DN_COMMAND_METRICS:
 		status = finish_stdout(dn_cmd_metrics(&options));
 		break;

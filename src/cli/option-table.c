@@ -9,8 +9,9 @@
 #define STATS (1u << DN_COMMAND_STATS)
 #define DOCTOR (1u << DN_COMMAND_DOCTOR)
 #define METRICS (1u << DN_COMMAND_METRICS)
+#define BPF (1u << DN_COMMAND_BPF)
 #define HELP (1u << DN_COMMAND_HELP)
-#define ALL (1u << DN_COMMAND_NONE | RUN | ATTACH | STATS | DOCTOR | METRICS | HELP)
+#define ALL (1u << DN_COMMAND_NONE | RUN | ATTACH | STATS | DOCTOR | METRICS | BPF | HELP)
 
 const struct dn_option dn_option_rows[] = {
 #define O(name, letter, arg, commands, group, kind, field, values, fallback, help, more)           \
@@ -36,6 +37,7 @@ const unsigned dn_n_option_rows = sizeof(dn_option_rows) / sizeof(dn_option_rows
 #define SIZE_CHOICE sizeof(int)
 #define SIZE_MS sizeof(uint64_t)
 #define SIZE_SECONDS sizeof(uint64_t)
+#define SIZE_WATCH sizeof(uint64_t)
 #define SIZE_HELP sizeof(enum dn_command)
 #define SIZE_VERSION sizeof(enum dn_command)
 #define O(name, letter, arg, commands, group, kind, field, values, fallback, help, more)           \
@@ -84,6 +86,17 @@ const struct dn_command_info dn_command_rows[] = {
 		"List all metrics",
 		"Lists every metric that a stream may hold.",
 		"Exit status: 0 done, 1 failed, 2 wrong arguments.",
+	},
+	{
+		DN_COMMAND_BPF,
+		"bpf",
+		"[--json] [--watch [MS]]",
+		"List every BPF program, map and link, their cost and owners",
+		"Lists the BPF programs, maps and links of the machine, whoever loaded them:\n"
+		"memory, runs, run time, what they are attached to and who holds them.",
+		"Runs and run time count only while statistics are on. --watch turns them on as\n"
+		"long as it runs, which costs 35 to 45 ns for every run of every program.\n"
+		"Exit status: 0 done, 1 failed or not allowed (root is), 2 wrong arguments.",
 	},
 	{
 		DN_COMMAND_HELP,

@@ -24,6 +24,8 @@ enum dn_option_kind {
 	DN_OPTION_CHOICE, /* an enum, counted from 0 in the order of values */
 	DN_OPTION_WORD, /* const char *, one of values */
 	DN_OPTION_MS, /* uint64_t nanoseconds, written in milliseconds */
+	DN_OPTION_WATCH, /* uint64_t nanoseconds, written in milliseconds, 1000 when there is no
+			    value */
 	DN_OPTION_SECONDS, /* uint64_t nanoseconds, written in seconds */
 	DN_OPTION_PERCENT, /* double */
 	DN_OPTION_NUMBER, /* unsigned */

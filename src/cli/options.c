@@ -18,6 +18,7 @@
 #define DURATION_MAX_S UINT64_C(315360000) /* ten years */
 #define PID_MAX UINT64_C(4194304)
 #define NUMBER_MAX 1000 /* of a NUMBER */
+#define WATCH_DEFAULT_MS "1000"
 #define CANDIDATES_MAX 64
 #define BIT(command) (1u << (command))
 
@@ -137,7 +138,7 @@ static int parse_scaled(const char *text, uint64_t unit_ns, uint64_t *ret)
 static int store_time(
 	const struct dn_parser *parser, const struct dn_option *row, const char *value)
 {
-	bool ms = row->kind == DN_OPTION_MS;
+	bool ms = row->kind == DN_OPTION_MS || row->kind == DN_OPTION_WATCH;
 	uint64_t least = ms ? NS_PER_MS : 1;
 	uint64_t most = ms ? INTERVAL_MAX_MS * NS_PER_MS : DURATION_MAX_S * NS_PER_S;
 	char buffer[SHOW_SIZE];
@@ -254,6 +255,7 @@ static int store(struct dn_parser *parser, const struct dn_option *row, const ch
 		return store_one_of(parser, row, value);
 	case DN_OPTION_MS:
 	case DN_OPTION_SECONDS:
+	case DN_OPTION_WATCH:
 		return store_time(parser, row, value);
 	case DN_OPTION_PERCENT:
 		return store_percent(parser, row, value);
@@ -272,6 +274,15 @@ static int store(struct dn_parser *parser, const struct dn_option *row, const ch
 	return 0;
 }
 
+/* The next word when it begins like a number, else the row's default. */
+static const char *optional_value(struct dn_parser *parser)
+{
+	if (parser->next < parser->argc && parser->argv[parser->next][0] >= '0' &&
+		parser->argv[parser->next][0] <= '9')
+		return parser->argv[parser->next++];
+	return WATCH_DEFAULT_MS;
+}
+
 /* 0; 1 when nothing more is to be parsed (--help); -EINVAL. */
 static int parse_long(struct dn_parser *parser)
 {
@@ -285,6 +296,8 @@ static int parse_long(struct dn_parser *parser)
 		return fail_unknown(parser, name, len);
 	if (!row->arg && value)
 		return dn_parser_fail(parser, "option '--%s' takes no value", row->name);
+	if (row->kind == DN_OPTION_WATCH && !value)
+		value = optional_value(parser);
 	if (row->arg && !value) {
 		if (parser->next >= parser->argc)
 			return dn_parser_fail(
@@ -318,6 +331,8 @@ static int parse_cluster(struct dn_parser *parser)
 		if (row->arg) {
 			if (letters[1] != '\0')
 				value = letters + 1;
+			else if (row->kind == DN_OPTION_WATCH)
+				value = optional_value(parser);
 			else if (parser->next < parser->argc)
 				value = parser->argv[parser->next++];
 			else

@@ -20,6 +20,7 @@ enum dn_command {
 	DN_COMMAND_STATS,
 	DN_COMMAND_DOCTOR,
 	DN_COMMAND_METRICS,
+	DN_COMMAND_BPF,
 	DN_COMMAND_HELP,
 	DN_COMMAND_VERSION,
 };
@@ -83,6 +84,9 @@ struct dn_options {
 	/* metrics */
 	bool markdown;
 	bool schema; /* --schema: the JSON Schema */
+
+	/* bpf */
+	uint64_t watch_ns; /* --watch; 0: once */
 };
 
 /*

@@ -180,6 +180,28 @@ static void intervals(void **state)
 	assert_int_equal(options.duration_ns, 315360000 * S);
 }
 
+/* The value of --watch may be left out, and is taken from the next word only when that is a number.
+ */
+static void watching(void **state)
+{
+	good("bpf");
+	assert_int_equal(options.watch_ns, 0);
+	good("bpf", "--watch");
+	assert_int_equal(options.watch_ns, 1000 * MS);
+	good("bpf", "--watch", "250");
+	assert_int_equal(options.watch_ns, 250 * MS);
+	good("bpf", "--watch=2.5", "--json");
+	assert_int_equal(options.watch_ns, 2500 * MS / 1000);
+	good("bpf", "--watch", "--json");
+	assert_int_equal(options.watch_ns, 1000 * MS);
+	assert_true(options.json);
+	good("bpf", "-jw7");
+	assert_int_equal(options.watch_ns, 7 * MS);
+	good("bpf", "-w", "-j");
+	assert_int_equal(options.watch_ns, 1000 * MS);
+	assert_true(options.json);
+}
+
 static void formats(void **state)
 {
 	good("run", "-o", "a.csv", "x");
@@ -313,6 +335,9 @@ static const struct refusal refusals[] = {
 	{{"stats"}, DN_COMMAND_STATS, "stats needs a file, or - for stdin; see 'denet help stats'"},
 	{{"stats", "a", "b"}, DN_COMMAND_STATS, "unexpected argument 'b'; see 'denet help stats'"},
 	{{"doctor", "x"}, DN_COMMAND_DOCTOR, "unexpected argument 'x'; see 'denet help doctor'"},
+	{{"bpf", "--watch", "0"}, DN_COMMAND_BPF,
+		"--watch takes milliseconds from 1 to 3600000, not '0'; see 'denet help bpf'"},
+	{{"bpf", "--watch", "x"}, DN_COMMAND_BPF, "unexpected argument 'x'; see 'denet help bpf'"},
 	{{"metrics", "--json", "--schema"}, DN_COMMAND_METRICS,
 		"metrics takes one of --json, --markdown and --schema; see 'denet help metrics'"},
 	{{"help", "rnu"}, DN_COMMAND_HELP,
@@ -539,6 +564,7 @@ int main(void)
 		cmocka_unit_test(spellings),
 		cmocka_unit_test(all_options_are_kept),
 		cmocka_unit_test(intervals),
+		cmocka_unit_test(watching),
 		cmocka_unit_test(formats),
 		cmocka_unit_test(pids),
 		cmocka_unit_test(help_and_version),
