@@ -151,21 +151,45 @@ static __always_inline struct dn_task *task_counting(void)
 	return task && task->flags & DN_TASK_ACTIVE ? task : 0;
 }
 
-/* Is this one to be looked at? group: enum dn_probe_group. */
-static __always_inline bool is_sampled_out(u32 group)
+/*
+ * For how many events of the group (enum dn_wire_group) this one stands; 0: it is not looked at.
+ * The rate may change while the programs run, so the weight is put into the sums here.
+ */
+static __always_inline u32 sample_weight(u32 group)
 {
 	struct dn_wire_control *c;
 	u32 every;
 
 	if (!(dn_features & DN_FEATURE_SAMPLED))
-		return false;
+		return 1;
 	c = control();
 	if (!c || group >= 32)
-		return false;
+		return 1;
 	every = c->sample_every[group];
 	if (every <= 1)
-		return false;
-	return every == ~0u || bpf_get_prandom_u32() % every != 0;
+		return 1;
+	return every == ~0u || bpf_get_prandom_u32() % every != 0 ? 0 : every;
+}
+
+/* Is this one to be looked at? */
+static __always_inline bool is_sampled_out(u32 group)
+{
+	return sample_weight(group) == 0;
+}
+
+/* As histogram_add(), of an event that stands for several. */
+static __always_inline void histogram_add_weighted(
+	struct dn_wire_histogram *histogram, u64 value, u32 weight)
+{
+	u32 index = histogram_index(value);
+
+	histogram->sum += value * weight;
+	if (value > histogram->max)
+		histogram->max = value;
+	if (~value > histogram->min_inverse)
+		histogram->min_inverse = ~value;
+	if (index < DN_WIRE_BUCKETS)
+		histogram->bucket[index] += weight;
 }
 
 /* Process ids as denet's namespace numbers them; 0 for who is not in it. */

@@ -84,6 +84,43 @@ static __always_inline u64 regs_argument(struct pt_regs *regs, u32 n)
 	return value;
 }
 
+/* The same of a call of any ABI (enum dn_abi): i386 has registers of its own, and its values are
+ * 32 bits wide. */
+static __always_inline u64 regs_argument_of(struct pt_regs *regs, u32 n, u32 abi)
+{
+#if defined(__TARGET_ARCH_x86)
+	u64 value = 0;
+	const void *at;
+
+	if (abi != 1)
+		return regs_argument(regs, n);
+	switch (n) {
+	case 0:
+		at = &regs->bx;
+		break;
+	case 1:
+		at = &regs->cx;
+		break;
+	case 2:
+		at = &regs->dx;
+		break;
+	case 3:
+		at = &regs->si;
+		break;
+	case 4:
+		at = &regs->di;
+		break;
+	default:
+		at = &regs->bp;
+		break;
+	}
+	bpf_probe_read_kernel(&value, sizeof(value), at);
+	return (u32)value;
+#else
+	return abi ? (u32)regs_argument(regs, n) : regs_argument(regs, n);
+#endif
+}
+
 /* enum dn_abi of the call that the task is in, without x32, which its number tells. */
 static __always_inline u32 task_abi(struct task_struct *task)
 {

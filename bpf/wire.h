@@ -24,6 +24,23 @@ enum dn_wire_feature {
 	DN_FEATURE_PATHS = 1 << 9,
 };
 
+/* enum dn_probe_group, as far as the programs ask for a group's rate of sampling; asserted in
+ * backends/ebpf/group.c. */
+enum dn_wire_group {
+	DN_GROUP_SYSCALLS = 2,
+	DN_GROUP_SCHED,
+	DN_GROUP_LATENCY,
+	DN_GROUP_FILE,
+	DN_GROUP_BLOCK,
+	DN_GROUP_NETWORK,
+	DN_GROUP_MEMORY,
+	DN_GROUP_LOCKS,
+	DN_GROUP_SIGNALS,
+	DN_GROUP_LIMITS,
+	DN_GROUP_SECURITY,
+	DN_GROUP_HW,
+};
+
 /* What a thread used; the sums of the tree and of a process are made of differences of these. */
 enum dn_wire_usage_id {
 	DN_USAGE_CPU_NS,

@@ -2,6 +2,10 @@
 /* The probe groups: the process table first, since the others rest on it. */
 #include "ebpf.h"
 
+_Static_assert((int)DN_GROUP_SYSCALLS == (int)DN_PROBES_SYSCALLS, "as the kernel side has them");
+_Static_assert((int)DN_GROUP_FILE == (int)DN_PROBES_FILE, "as the kernel side has them");
+_Static_assert((int)DN_GROUP_HW == (int)DN_PROBES_HW, "as the kernel side has them");
+
 const struct dn_ebpf_group *const dn_ebpf_groups[] = {
 	&dn_ebpf_group_lifecycle,
 	&dn_ebpf_group_sched,
