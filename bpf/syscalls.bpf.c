@@ -97,6 +97,9 @@ int BPF_PROG(dn_sys_exit, struct pt_regs *regs, long result)
 	call.task = task;
 	call.result = result;
 	call.index = call_index(regs_call(regs), task_abi(task_now()));
+	/* Somebody called number -1; after rt_sigreturn the result is the interrupted code's. */
+	if (regs_call(regs) == -1 && result == -38 /* ENOSYS */)
+		call.index = DN_CALLS_N;
 	if (is_birth(call.index, result))
 		return 0;
 	if (task->enter_ns) {

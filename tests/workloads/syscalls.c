@@ -36,6 +36,7 @@ static const struct call calls[] = {
 	{"semop", SYS_semop, 53, EINVAL, {-1, 0, 0}},
 	{"syscall_500", 500, 53, ENOSYS, {0}},
 	{"syscall_9973", 9973, 59, ENOSYS, {0}},
+	{"syscall_-1", -1, 61, ENOSYS, {0}},
 };
 #define N_CALLS (sizeof(calls) / sizeof(*calls))
 
