@@ -89,9 +89,8 @@ static bool takes_probes(enum dn_command command)
 /* Names only; the manual page says what they tell. */
 static void write_probe_groups(FILE *out)
 {
-	int column = 0;
+	int column = fprintf(out, "\nProbe groups (* on by default):") - 1;
 
-	fputs("\nProbe groups (* on by default):\n", out);
 	for (unsigned group = DN_PROBES_NONE + 1; group < DN_PROBES_N; group++) {
 		const struct dn_probes_info *info = dn_probes_info(group);
 

@@ -16,12 +16,20 @@ TABLE = 576  # numbers from here on are one row for denet
 
 
 class Calls:
-    """By name: calls, errors, and calls that ended with their thread, of which strace knows no result."""
+    """By name: calls, errors, and calls that ended with their thread, of which strace knows no result.
+
+    cut: threads that were killed and not seen in a call. strace is not told of a call whose thread dies before its stop at the entry is
+    collected, so each may have made one call more, which the kernel counts.
+    """
 
     def __init__(self):
         self.count, self.errors, self.unknown = collections.Counter(), collections.Counter(), collections.Counter()
+        self.cut = 0
 
     def add(self, name, error=False, unknown=False):
+        if name is None:
+            self.cut += 1
+            return
         number = UNKNOWN.match(name)
         if number:
             number = int(number.group(1), 16)
@@ -32,7 +40,7 @@ class Calls:
 
 
 class Event:
-    """One line of the log: a call that ended, or one that never did."""
+    """A call that ended, or one that never did; without a name: a thread that was killed outside of any."""
 
     def __init__(self, pid, name, value=None, error=False, unknown=False):
         self.pid, self.name, self.value, self.error, self.unknown = pid, name, value, error, unknown
@@ -40,6 +48,7 @@ class Event:
 
 def events(lines):
     pending = {}  # a call that has begun: pid -> name
+    ended = set()  # threads whose last call told their end
     for text in lines:
         line = LINE.match(text)
         if not line:
@@ -50,6 +59,8 @@ def events(lines):
             other = re.search(r"superseded by execve in pid (\d+)", rest)
             if pid in pending:
                 yield Event(pid, pending.pop(pid), unknown=True)
+            elif pid not in ended:
+                yield Event(pid, None)
             if other and int(other.group(1)) in pending:
                 pending[pid] = pending.pop(int(other.group(1)))
             continue
@@ -69,8 +80,10 @@ def events(lines):
         assert result, text
         value = int(result.group(2), 0) if result.group(2) else None
         # "?" without an error: exit and exit_group, which don't return, and calls of threads that were killed in them.
-        killed = result.group(1) and not result.group(3) and name not in ("exit", "exit_group")
-        yield Event(pid, name, value, bool(result.group(3)), bool(killed))
+        final = result.group(1) and not result.group(3)
+        if final:
+            ended.add(pid)
+        yield Event(pid, name, value, bool(result.group(3)), bool(final and name not in ("exit", "exit_group")))
     for pid, name in pending.items():
         yield Event(pid, name, unknown=True)
 

@@ -4,7 +4,8 @@
 Where what a program calls depends on timing, strace and denet watch the same run: strace traces denet and with it the command, whose calls are
 then picked from the log (straced.py). Both count the command's own execve and the exit calls that never return. strace counts
 nothing else: the gate's recvfrom and the attempts of execvp are denet's, and the log begins for us at the execve that succeeded.
-A call in which its thread was killed counts for both, but only the kernel knows its result.
+A call in which its thread was killed counts for both, but only the kernel knows its result; a thread that was killed as it entered a call may be
+one call short in strace's log (straced.Calls.cut): programs without such threads have to be equal.
 """
 import os
 import pathlib
@@ -35,10 +36,12 @@ def compare(result, calls):
     assert result.quality("syscall.by_name") == "exact", result.state("syscall.by_name")
     rows = by_name(result)
     counted = {name: count for name, (count, _) in rows.items()}
-    assert counted == dict(calls.count), difference(counted, calls.count)
+    unseen = {name: counted.get(name, 0) - calls.count[name] for name in {*counted, *calls.count}}
+    assert all(n >= 0 for n in unseen.values()) and sum(unseen.values()) <= calls.cut, (difference(counted, calls.count), calls.cut)
     errors = {name: count for name, (_, count) in rows.items()}
     for name, count in errors.items():
-        assert calls.errors[name] <= count <= calls.errors[name] + calls.unknown[name], (name, count, calls.errors[name], calls.unknown[name])
+        most = calls.errors[name] + calls.unknown[name] + unseen[name]
+        assert calls.errors[name] <= count <= most, (name, count, calls.errors[name], most)
     assert result.value("syscall.count") == sum(counted.values())
     assert result.value("syscall.errors") == sum(errors.values())
 

@@ -89,8 +89,9 @@ def test_forced_tier_that_is_refused_is_an_error_with_a_hint(denet):
     assert b"perf" in result.stderr
 
 
-def test_tier_that_this_build_lacks(denet):
-    result = denet.call("run", "--backend", "ebpf", "--", "touch", "ran")
+def test_tier_that_is_not_to_be_had(denet):
+    """Not built, or not for a user without capabilities: forced, that is an error, and the command does not run."""
+    result = denet.call("run", "--backend", "ebpf", "--", "touch", "ran", nobody=True)
     assert result.rc == 125 and b"ebpf" in result.stderr and not (denet.folder / "ran").exists()
 
 
