@@ -45,11 +45,23 @@ static __always_inline u32 histogram_index(u64 value)
 	return index < DN_WIRE_BUCKETS ? index : DN_WIRE_BUCKETS - 1;
 }
 
+/*
+ * A function that the verifier looks at once, and not at every call: it is not static for that,
+ * takes pointers to memory only and checks them. Kernels that need the other build can't do it.
+ */
+#ifdef DENET_HASH
+#define DN_VERIFIED_ONCE static __noinline __attribute__((unused))
+#else
+#define DN_VERIFIED_ONCE __noinline __attribute__((weak))
+#endif
+
 /* Of a per-CPU map: nobody else writes it meanwhile, but for an interrupt. */
-static __always_inline void histogram_add(struct dn_wire_histogram *histogram, u64 value)
+DN_VERIFIED_ONCE int histogram_add(struct dn_wire_histogram *histogram, u64 value)
 {
 	u32 index = histogram_index(value);
 
+	if (!histogram)
+		return 0;
 	histogram->sum += value;
 	if (value > histogram->max)
 		histogram->max = value;
@@ -57,6 +69,7 @@ static __always_inline void histogram_add(struct dn_wire_histogram *histogram, u
 		histogram->min_inverse = ~value;
 	if (index < DN_WIRE_BUCKETS)
 		histogram->bucket[index]++;
+	return 0;
 }
 
 #endif

@@ -136,6 +136,7 @@ static void choose_groups(struct dn_ebpf *ebpf)
 static void add_objects(struct dn_ebpf *ebpf)
 {
 	(void)dn_ebpf_objects_add(&ebpf->objects, "process");
+	(void)dn_ebpf_objects_add_late(&ebpf->objects, "pass");
 	if (ebpf->features & ~(uint32_t)(DN_FEATURE_SAMPLED | DN_FEATURE_PATHS))
 		(void)dn_ebpf_objects_add(&ebpf->objects, "syscalls");
 	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
@@ -160,8 +161,6 @@ static void prepare(void *arg, const char *name, struct bpf_object *object)
 	(void)dn_ebpf_set(object, "dn_features", &ebpf->features, sizeof(ebpf->features));
 	if (strcmp(name, "syscalls") == 0 && !(ebpf->features & timed))
 		dn_ebpf_leave_out(object, "dn_sys_enter");
-	if (strcmp(name, "process") == 0 && !dn_ebpf_on(ebpf, DN_PROBES_SCHED))
-		dn_ebpf_leave_out(object, "dn_wakeup");
 	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
 		if (dn_ebpf_groups[i]->prepare && dn_ebpf_on(ebpf, dn_ebpf_groups[i]->id))
 			dn_ebpf_groups[i]->prepare(ebpf, name, object);
@@ -489,14 +488,31 @@ static int read_totals(struct dn_ebpf *ebpf, bool final)
 	}
 }
 
+static void harvest_live(struct dn_ebpf *ebpf)
+{
+	int r = dn_ebpf_pass(ebpf, DN_PASS_HARVEST, NULL);
+
+	if (r < 0)
+		dn_ebpf_degrade_group(ebpf, DN_PROBES_LIFECYCLE, DN_QUALITY_SAMPLED,
+			dn_arena_printf(ebpf->arena,
+				"live threads can't be looked at (%s): they count when they end",
+				strerror(-r)));
+}
+
 static int ebpf_sample(struct dn_backend *backend, struct dn_frame *frame)
 {
 	struct dn_ebpf *ebpf = (struct dn_ebpf *)backend;
+	bool alive;
 	int r;
 
-	(void)dn_ebpf_pass(ebpf, DN_PASS_HARVEST, NULL);
-	memset(ebpf->losses, 0, sizeof(ebpf->losses));
 	r = read_totals(ebpf, frame->final);
+	/* Of those that ended all is known: for a short command no pass is ever needed. */
+	alive = ebpf->env->attach || ebpf->totals.exits < ebpf->totals.forks + 1;
+	if (r == 0 && alive) {
+		harvest_live(ebpf);
+		r = read_totals(ebpf, false);
+	}
+	memset(ebpf->losses, 0, sizeof(ebpf->losses));
 	dn_ebpf_ring_drain(ebpf);
 	if (r == 0)
 		r = dn_ebpf_read_percpu_array(ebpf,

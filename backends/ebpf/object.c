@@ -16,7 +16,7 @@
 
 /* Made by the first object, used by all. */
 static const char *const shared_maps[DN_EBPF_SHARED_MAX] = {
-	"dn_tasks", "dn_control", "dn_losses", "dn_totals", "dn_ring"};
+	"dn_tasks", "dn_control", "dn_losses", "dn_totals", "dn_ring", "dn_processes"};
 
 /* libbpf's hooks have no argument of ours: there is one thread, and one load at a time. */
 static struct dn_ebpf_objects *loading;
@@ -141,6 +141,16 @@ int dn_ebpf_objects_add(struct dn_ebpf_objects *objects, const char *name)
 	}
 	objects->object[objects->n_objects++].image = image;
 	return 0;
+}
+
+int dn_ebpf_objects_add_late(struct dn_ebpf_objects *objects, const char *name)
+{
+	unsigned before = objects->n_objects;
+	int r = dn_ebpf_objects_add(objects, name);
+
+	if (r == 0 && objects->n_objects > before)
+		objects->object[before].late = true;
+	return r;
 }
 
 static struct dn_ebpf_program *program_by_name(struct dn_ebpf_objects *objects, const char *name)
@@ -314,39 +324,56 @@ static int load_object(struct dn_ebpf_objects *objects, unsigned index, struct b
 	return r;
 }
 
-static int open_and_walk(struct dn_ebpf_objects *objects, struct bpf_object **opened)
+static int open_and_walk(struct dn_ebpf_objects *objects)
 {
 	int r = 0;
 
 	for (unsigned i = 0; i < objects->n_objects && r >= 0; i++) {
+		struct bpf_object *object;
+
 		objects->object[i].image =
 			find_image(objects->object[i].image->name, objects->hash);
 		if (!objects->object[i].image)
 			return -ENOENT;
-		opened[i] = open_object(objects, i);
-		r = opened[i] ? want_names(objects, opened[i]) : objects->object[i].error;
+		object = objects->object[i].opened = open_object(objects, i);
+		r = object ? want_names(objects, object) : objects->object[i].error;
 	}
 	if (r >= 0)
 		r = dn_ebpf_btf_walk(objects->btf);
 	return r < 0 ? r : write_core_btf(objects);
 }
 
+static int load_opened(struct dn_ebpf_objects *objects, unsigned index)
+{
+	struct bpf_object *opened = objects->object[index].opened;
+
+	objects->object[index].opened = NULL;
+	objects->object[index].error = load_object(objects, index, opened);
+	return objects->object[index].error;
+}
+
+static void close_opened(struct dn_ebpf_objects *objects)
+{
+	for (unsigned i = 0; i < objects->n_objects; i++) {
+		bpf_object__close(objects->object[i].opened);
+		objects->object[i].opened = NULL;
+	}
+}
+
 static int load_variant(struct dn_ebpf_objects *objects)
 {
-	struct bpf_object *opened[DN_EBPF_OBJECTS_MAX] = {0};
-	int r = open_and_walk(objects, opened), first = 0;
+	int r = open_and_walk(objects);
 
-	for (unsigned i = 0; i < objects->n_objects; i++) {
-		if (r < 0 || first < 0) {
-			bpf_object__close(opened[i]);
-			continue;
-		}
-		objects->object[i].error = load_object(objects, i, opened[i]);
-		/* Without the first one nobody says who is in the tree. */
-		if (i == 0)
-			first = objects->object[0].error;
+	/* Without the first one nobody says who is in the tree. */
+	if (r == 0)
+		r = load_opened(objects, 0);
+	for (unsigned i = 1; i < objects->n_objects && r == 0; i++) {
+		if (!objects->object[i].late)
+			(void)load_opened(objects, i);
 	}
-	return r < 0 ? r : first;
+	if (r < 0)
+		close_opened(objects);
+	return r;
 }
 
 static void forget_programs(struct dn_ebpf_objects *objects)
@@ -421,27 +448,51 @@ static int attach_program(struct dn_ebpf_program *entry, const struct bpf_progra
 	return r < 0 ? r : 0;
 }
 
+static void attach_object(struct dn_ebpf_objects *objects, struct bpf_object *object)
+{
+	struct bpf_program *program;
+
+	if (!object)
+		return;
+	bpf_object__for_each_program(program, object)
+	{
+		struct dn_ebpf_program *entry =
+			program_by_name(objects, bpf_program__name(program));
+
+		if (!entry || !bpf_program__autoload(program))
+			continue;
+		entry->fd = bpf_program__fd(program);
+		entry->error = attach_program(entry, program);
+	}
+}
+
+int dn_ebpf_objects_load_late(struct dn_ebpf_objects *objects, const char *name)
+{
+	for (unsigned i = 0; i < objects->n_objects; i++) {
+		libbpf_print_fn_t print;
+
+		if (strcmp(objects->object[i].image->name, name) != 0)
+			continue;
+		if (!objects->object[i].opened)
+			return objects->object[i].error;
+		loading = objects;
+		print = libbpf_set_print(keep_log);
+		if (load_opened(objects, i) == 0)
+			attach_object(objects, objects->object[i].object);
+		libbpf_set_print(print);
+		loading = NULL;
+		return objects->object[i].error;
+	}
+	return -ENOENT;
+}
+
 void dn_ebpf_objects_attach(struct dn_ebpf_objects *objects)
 {
 	uint64_t begun_ns = dn_now_ns();
 
 	/* The process table last: at an exit the others have their say before it is told. */
-	for (unsigned i = objects->n_objects; i-- > 0;) {
-		struct bpf_program *program;
-
-		if (!objects->object[i].object)
-			continue;
-		bpf_object__for_each_program(program, objects->object[i].object)
-		{
-			struct dn_ebpf_program *entry =
-				program_by_name(objects, bpf_program__name(program));
-
-			if (!entry || !bpf_program__autoload(program))
-				continue;
-			entry->fd = bpf_program__fd(program);
-			entry->error = attach_program(entry, program);
-		}
-	}
+	for (unsigned i = objects->n_objects; i-- > 0;)
+		attach_object(objects, objects->object[i].object);
 	objects->attach_ns = dn_now_ns() - begun_ns;
 }
 
@@ -451,6 +502,7 @@ void dn_ebpf_objects_close(struct dn_ebpf_objects *objects)
 		if (objects->program[i].link >= 0)
 			close(objects->program[i].link);
 	}
+	close_opened(objects);
 	for (unsigned i = 0; i < objects->n_objects; i++)
 		bpf_object__close(objects->object[i].object);
 	for (unsigned i = 0; i < DN_EBPF_SHARED_MAX; i++) {
@@ -485,6 +537,8 @@ bool dn_ebpf_is_attached(const struct dn_ebpf_objects *objects, const char *name
 {
 	const struct dn_ebpf_program *program = dn_ebpf_program(objects, name);
 
+	if (program && objects->object[program->object].opened)
+		return !program->target || dn_ebpf_btf_id(objects->btf, program->target) != 0;
 	return program && program->link >= 0;
 }
 

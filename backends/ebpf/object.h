@@ -26,7 +26,7 @@ extern const unsigned dn_n_ebpf_images;
 
 #define DN_EBPF_OBJECTS_MAX 16
 #define DN_EBPF_PROGRAMS_MAX 96
-#define DN_EBPF_SHARED_MAX 5
+#define DN_EBPF_SHARED_MAX 6
 
 /* What became of one program. */
 struct dn_ebpf_program {
@@ -47,7 +47,9 @@ struct dn_ebpf_objects {
 	char core_btf_path[32];
 	struct {
 		const struct dn_ebpf_image *image;
-		struct bpf_object *object; /* NULL: could not be had */
+		struct bpf_object *object; /* NULL: could not be had, or not yet */
+		struct bpf_object *opened; /* not loaded yet */
+		bool late; /* loaded when it is first needed */
 		int error;
 	} object[DN_EBPF_OBJECTS_MAX];
 	unsigned n_objects;
@@ -67,15 +69,21 @@ struct dn_ebpf_objects {
 void dn_ebpf_objects_init(struct dn_ebpf_objects *objects);
 /* Adds an object by name; idempotent. -ENOENT when this build has none. */
 int dn_ebpf_objects_add(struct dn_ebpf_objects *objects, const char *name);
+/* The same, but for dn_ebpf_objects_load_late(): what need not be there before the command starts.
+ */
+int dn_ebpf_objects_add_late(struct dn_ebpf_objects *objects, const char *name);
 /* Loads all; those that fail are told in object[].error and program[].error. Negative errno when
  * nothing works: the first reason. */
 int dn_ebpf_objects_load(struct dn_ebpf_objects *objects, int sys_fd);
 void dn_ebpf_objects_attach(struct dn_ebpf_objects *objects);
+/* Loads and attaches a late object, once; its error at every call. */
+int dn_ebpf_objects_load_late(struct dn_ebpf_objects *objects, const char *name);
 void dn_ebpf_objects_close(struct dn_ebpf_objects *objects);
 
 struct bpf_object *dn_ebpf_object(const struct dn_ebpf_objects *objects, const char *name);
 const struct dn_ebpf_program *dn_ebpf_program(
 	const struct dn_ebpf_objects *objects, const char *name);
+/* Or will be, as far as the kernel's BTF tells, when it is of a late object. */
 bool dn_ebpf_is_attached(const struct dn_ebpf_objects *objects, const char *name);
 /* Descriptor of a map, or -1. */
 int dn_ebpf_map(const struct dn_ebpf_objects *objects, const char *object, const char *map);

@@ -18,11 +18,14 @@ int dn_ebpf_pass(struct dn_ebpf *ebpf, enum dn_wire_pass pass,
 	void (*each)(struct dn_ebpf *ebpf, const struct dn_wire_record_usage *record))
 {
 	static char buffer[64 * 1024] __attribute__((aligned(8)));
-	const struct dn_ebpf_program *program = dn_ebpf_program(&ebpf->objects, "dn_pass");
+	const struct dn_ebpf_program *program;
 	size_t have = 0;
 	ssize_t n;
-	int fd, r = 0;
+	int fd, r = dn_ebpf_objects_load_late(&ebpf->objects, "pass");
 
+	if (r < 0)
+		return r;
+	program = dn_ebpf_program(&ebpf->objects, "dn_pass");
 	if (!program || program->link < 0)
 		return -EOPNOTSUPP;
 	ebpf->control->pass = pass;

@@ -8,8 +8,8 @@
 
 #include "ebpf.h"
 
-#define SWITCHES "dn_fork dn_exec dn_exit dn_switch dn_wakeup"
-#define SOURCE "tp_btf sched_switch, sched_wakeup"
+#define SWITCHES "dn_fork dn_exec dn_exit dn_switch"
+#define SOURCE "tp_btf sched_switch, sched_info"
 
 static const struct dn_ebpf_metric metrics[] = {
 	{DN_M_cpu_blocked_ns, DN_QUALITY_EXACT, SOURCE, SWITCHES " dn_pass", NULL},
@@ -64,7 +64,7 @@ static void prepare(struct dn_ebpf *ebpf, const char *name, struct bpf_object *o
 	static const bool yes = true;
 	uint8_t class[DN_CALLS_N];
 
-	if (strcmp(name, "process") != 0)
+	if (strcmp(name, "process") != 0 && strcmp(name, "pass") != 0)
 		return;
 	for (unsigned abi = 0; abi < 3; abi++) {
 		for (unsigned nr = 0; nr < DN_CALLS_PER_ABI; nr++)

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Passes over all tasks of the machine: who belongs to the tree when denet attaches, and what live
+ * threads used since the last pass. Loaded while the command starts already.
+ */
+#include "usage.bpf.h"
+
+static __always_inline void thread_begins(struct task_struct *task, struct dn_task *state, u64 now)
+{
+	if (task_state_of(task) & 0x3) {
+		state->kind = kind_of(task);
+		state->owed_ns = now;
+		state->blocked_ns = now;
+	}
+}
+
+static __always_inline void credit_blocked(struct dn_task *state, u64 now)
+{
+	u64 spent = owed(state, now);
+	u32 kind = state->kind;
+	struct dn_wire_totals *sum = totals();
+
+	if (sum && kind > DN_BLOCKED_NONE && kind < DN_BLOCKED_N)
+		sum->blocked_ns[kind] += spent;
+}
+
+static __always_inline void mark(struct task_struct *task, struct dn_wire_control *c)
+{
+	struct task_struct *leader = task->group_leader, *parent = task->real_parent;
+	struct dn_task *state = 0;
+
+	if (task_find(task))
+		return;
+	if (leader && leader != task)
+		state = task_find(leader);
+	if (!state && parent && !c->no_children) {
+		state = task_find(parent);
+		if (!state && (parent = parent->group_leader))
+			state = task_find(parent);
+	}
+	if (!state)
+		return;
+	state = task_make(task);
+	if (!state) {
+		lose(DN_LOSS_TASK);
+		return;
+	}
+	c->live.changed++;
+}
+
+static __noinline void report(struct seq_file *seq, struct task_struct *task)
+{
+	struct dn_wire_usage *process = process_of(task);
+	struct dn_wire_record_usage record = {};
+
+	record_head(&record.head, DN_RECORD_LIVE, task, 0);
+	record.start_ns = task->start_time;
+	record.peak_rss_pages = BPF_CORE_READ(task, mm, hiwater_rss);
+	record.virtual_pages = BPF_CORE_READ(task, mm, total_vm);
+	record.threads = (u64)BPF_CORE_READ(task, signal, nr_threads);
+	if (process)
+		bpf_probe_read_kernel(&record.usage, sizeof(record.usage), process);
+	bpf_seq_write(seq, &record, sizeof(record));
+}
+
+SEC("dn_iter/task")
+int dn_pass(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct dn_wire_control *c = control();
+	struct dn_task *state;
+	bool leader;
+
+	if (!task || !c)
+		return 0;
+	if (c->pass == DN_PASS_MARK) {
+		mark(task, c);
+		return 0;
+	}
+	state = task_find(task);
+	if (!state)
+		return 0;
+	if (c->pass == DN_PASS_ACTIVATE) {
+		if (state->flags & (DN_TASK_ACTIVE | DN_TASK_WAITS_FOR_EXEC))
+			return 0;
+		baseline(task, state);
+		thread_begins(task, state, bpf_ktime_get_ns());
+		state->flags |= DN_TASK_ACTIVE;
+		c->live.changed++;
+		return 0;
+	}
+	if (!(state->flags & DN_TASK_ACTIVE))
+		return 0;
+	leader = task->pid == task->tgid;
+	if (c->pass == DN_PASS_REPORT) {
+		if (leader && BPF_CORE_READ(task, signal, live.counter) > 0)
+			report(ctx->meta->seq, task);
+		return 0;
+	}
+	credit_blocked(state, bpf_ktime_get_ns());
+	if (BPF_CORE_READ(task, signal, live.counter) <= 0)
+		return 0; /* it told, or is about to tell, of itself */
+	harvest(task, state, process_of(task));
+	c->live.threads++;
+	if (leader) {
+		u64 peak = BPF_CORE_READ(task, mm, hiwater_rss);
+
+		c->live.processes++;
+		c->live.virtual_pages += BPF_CORE_READ(task, mm, total_vm);
+		if (peak > c->live.peak_rss_pages)
+			c->live.peak_rss_pages = peak;
+	}
+	return 0;
+}
