@@ -57,15 +57,8 @@ int dn_exec(void *ctx)
 
 	if (!state || !sum)
 		return 0;
-	if (state->flags & DN_TASK_WAITS_FOR_EXEC) {
-		/* The kernel's sum of a running task is as old as the last tick: CPU time counts
-		 * from where it was complete, when the command was let through the gate. */
-		u64 at_gate = state->on_runtime_ns;
-
-		baseline(task, state);
-		state->counted[DN_USAGE_CPU_NS] = at_gate;
+	if (state->flags & DN_TASK_WAITS_FOR_EXEC)
 		state->flags = DN_TASK_ACTIVE;
-	}
 	if (!(state->flags & DN_TASK_ACTIVE))
 		return 0;
 	sum->execs++;
@@ -230,11 +223,14 @@ static __always_inline void switched_in(struct task_struct *task, u64 now)
 	if (!state)
 		return;
 	state->on_ns = now;
-	if (!(state->flags & DN_TASK_ACTIVE)) {
-		if (!state->on_runtime_ns)
-			state->on_runtime_ns = task->se.sum_exec_runtime;
-		return;
+	/* The gated command gets its CPU to go: here, and not at its exec, the kernel's sums are
+	 * whole. */
+	if (state->flags & DN_TASK_WAITS_FOR_EXEC && !state->start_ns) {
+		state->start_ns = now;
+		baseline(task, state);
 	}
+	if (!(state->flags & DN_TASK_ACTIVE))
+		return;
 	state->pending_ns = owed(state, now);
 	state->owed_ns = 0;
 }

@@ -45,8 +45,7 @@ static __noinline __attribute__((unused)) void read_usage(
 	v[DN_USAGE_UTIME_NS] = task->utime;
 	v[DN_USAGE_STIME_NS] = task->stime;
 	v[DN_USAGE_RUN_DELAY_NS] = task->sched_info.run_delay;
-	/* The last switch, from which it does not come back, is none that it made. */
-	v[DN_USAGE_VOLUNTARY] = task->nvcsw - (task_state_of(task) & TASK_DEAD ? 1 : 0);
+	v[DN_USAGE_VOLUNTARY] = task->nvcsw;
 	v[DN_USAGE_INVOLUNTARY] = task->nivcsw;
 	v[DN_USAGE_MIGRATIONS] = task->se.nr_migrations;
 	v[DN_USAGE_MINOR_FAULTS] = task->min_flt;

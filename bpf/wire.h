@@ -84,13 +84,13 @@ struct dn_task {
 	__u64 calls, errors;
 	__u64 enter_ns; /* when it entered the system call that it is in */
 	__u64 on_ns; /* when it got the CPU that it has; 0: it has none */
-	__u64 on_runtime_ns; /* the gated command: its CPU time when it was let through */
 	__u64 delay_seen_ns; /* the kernel's sum of its waits for a CPU, as far as accounted */
 	__u64 blocked_ns; /* since when it is, or was, blocked */
 	__u64 owed_ns; /* up to where its blocked time is in the sums; 0: it is not blocked */
 	__u64 pending_ns; /* time off the CPU whose part of waiting for one is not known yet */
 	__u64 on_cpu_ns, off_ns; /* sums */
-	__u64 exit_ns, start_ns; /* LAST: when, and of the process */
+	__u64 exit_ns, start_ns; /* LAST: when, and of the process; start_ns also: its sums have a
+				    baseline */
 	__u32 exit_pid, exit_ppid, exit_status;
 	__u32 hole;
 	__u64 group[6]; /* what the groups keep between two hooks; see each */
