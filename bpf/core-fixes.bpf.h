@@ -121,13 +121,36 @@ static __always_inline u64 regs_argument_of(struct pt_regs *regs, u32 n, u32 abi
 #endif
 }
 
+/* The number of the call that the current task, which must be it, is in; at one of the two hooks of
+ * system calls, which have its registers. Read in place where the kernel tells where they are. */
+static __always_inline s64 current_call(struct task_struct *task, struct pt_regs *regs)
+{
+#ifndef DENET_HASH
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) {
+		struct pt_regs *own = (struct pt_regs *)bpf_task_pt_regs(task);
+
+#if defined(__TARGET_ARCH_x86)
+		return (s64)own->orig_ax;
+#else
+		return own->syscallno;
+#endif
+	}
+#endif
+	return regs_call(regs);
+}
+
 /* enum dn_abi of the call that the task is in, without x32, which its number tells. */
 static __always_inline u32 task_abi(struct task_struct *task)
 {
-#if defined(__TARGET_ARCH_x86)
-	return BPF_CORE_READ(task, thread_info.status) & 2 ? 1 : 0; /* TS_COMPAT */
+#ifdef DENET_HASH
+#define TASK_FIELD(task, field) BPF_CORE_READ(task, field)
 #else
-	return BPF_CORE_READ(task, thread_info.flags) >> 22 & 1; /* TIF_32BIT */
+#define TASK_FIELD(task, field) ((task)->field)
+#endif
+#if defined(__TARGET_ARCH_x86)
+	return TASK_FIELD(task, thread_info.status) >> 1 & 1; /* TS_COMPAT */
+#else
+	return TASK_FIELD(task, thread_info.flags) >> 22 & 1; /* TIF_32BIT */
 #endif
 }
 

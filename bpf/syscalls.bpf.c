@@ -51,27 +51,36 @@ static __always_inline bool is_birth(u32 index, s64 result)
 #endif
 }
 
-static __always_inline void count_call(struct call *call)
+static __always_inline void count_call(struct call *call, u64 weight)
 {
 	struct dn_wire_call *sum = bpf_map_lookup_elem(&dn_calls, &call->index);
 	bool error = is_error(call->result);
 
-	call->task->calls++;
+	call->task->calls += weight;
 	if (error)
-		call->task->errors++;
+		call->task->errors += weight;
 	if (!sum)
 		return;
-	sum->count++;
+	sum->count += weight;
 	if (error)
-		sum->errors++;
-	if (dn_features & DN_FEATURE_LATENCY && call->duration_ns) {
-		u32 slot = call->index < DN_CALLS_LATENCY ? call->index : DN_CALLS_LATENCY;
-		struct dn_wire_histogram *histogram = bpf_map_lookup_elem(&dn_call_latency, &slot);
+		sum->errors += weight;
+}
 
-		sum->time_ns += call->duration_ns;
-		if (histogram)
-			histogram_add(histogram, call->duration_ns);
-	}
+static __always_inline void time_call(struct call *call)
+{
+	u32 slot = call->index < DN_CALLS_LATENCY ? call->index : DN_CALLS_LATENCY;
+	struct dn_wire_histogram *histogram = bpf_map_lookup_elem(&dn_call_latency, &slot);
+	struct dn_wire_call *sum = bpf_map_lookup_elem(&dn_calls, &call->index);
+	u32 weight = call->task->latency_weight;
+
+	if (sum)
+		sum->time_ns += call->duration_ns * weight;
+	if (!histogram)
+		return;
+	if (dn_features & DN_FEATURE_SAMPLED)
+		histogram_add_weighted(histogram, call->duration_ns, weight);
+	else
+		histogram_add(histogram, call->duration_ns);
 }
 
 DN_RAW_TRACEPOINT(sys_enter)
@@ -81,6 +90,14 @@ int BPF_PROG(dn_sys_enter, struct pt_regs *regs, long nr)
 
 	if (!task)
 		return 0;
+	if (dn_features & DN_FEATURE_LATENCY) {
+		task->latency_weight = (u32)sample_weight(DN_GROUP_LATENCY);
+		/* Nobody else needs the time of a call that is not looked at. */
+		if (!task->latency_weight && !(dn_features & DN_FEATURE_TIMED_OTHERS)) {
+			task->enter_ns = 0;
+			return 0;
+		}
+	}
 	task->enter_ns = bpf_ktime_get_ns();
 	return 0;
 }
@@ -89,16 +106,20 @@ DN_RAW_TRACEPOINT(sys_exit)
 int BPF_PROG(dn_sys_exit, struct pt_regs *regs, long result)
 {
 	struct dn_task *task = task_counting();
+	struct task_struct *self = task_now();
 	struct call call = {};
+	u64 weight;
+	s64 nr;
 
 	if (!task)
 		return 0;
+	nr = current_call(self, regs);
 	call.regs = regs;
 	call.task = task;
 	call.result = result;
-	call.index = call_index(regs_call(regs), task_abi(task_now()));
+	call.index = call_index(nr, task_abi(self));
 	/* Somebody called number -1; after rt_sigreturn the result is the interrupted code's. */
-	if (regs_call(regs) == -1 && result == -38 /* ENOSYS */)
+	if (nr == -1 && result == -38 /* ENOSYS */)
 		call.index = DN_CALLS_N;
 	if (is_birth(call.index, result))
 		return 0;
@@ -107,8 +128,13 @@ int BPF_PROG(dn_sys_exit, struct pt_regs *regs, long result)
 		call.duration_ns = call.now_ns - task->enter_ns;
 		task->enter_ns = 0;
 	}
-	if (dn_features & DN_FEATURE_COUNT)
-		count_call(&call);
+	if (dn_features & DN_FEATURE_COUNT) {
+		weight = sample_weight(DN_GROUP_SYSCALLS);
+		if (weight)
+			count_call(&call, weight);
+	}
+	if (dn_features & DN_FEATURE_LATENCY && call.duration_ns && task->latency_weight)
+		time_call(&call);
 	return 0;
 }
 
@@ -135,7 +161,11 @@ int dn_last_call(void *ctx)
 		call.index != DN_CALLS_PER_ABI + 248)
 		return 0;
 #endif
-	if (dn_features & DN_FEATURE_COUNT)
-		count_call(&call);
+	if (dn_features & DN_FEATURE_COUNT) {
+		u64 weight = sample_weight(DN_GROUP_SYSCALLS);
+
+		if (weight)
+			count_call(&call, weight);
+	}
 	return 0;
 }

@@ -22,6 +22,8 @@ enum dn_wire_feature {
 	DN_FEATURE_SECURITY = 1 << 7,
 	DN_FEATURE_SAMPLED = 1 << 8, /* control.sample_every is looked at */
 	DN_FEATURE_PATHS = 1 << 9,
+	/* Those that need the time of a call, besides latency. */
+	DN_FEATURE_TIMED_OTHERS = DN_FEATURE_FILE | DN_FEATURE_NETWORK | DN_FEATURE_LOCKS,
 };
 
 /* enum dn_probe_group, as far as the programs ask for a group's rate of sampling; asserted in
@@ -92,7 +94,8 @@ struct dn_task {
 	__u64 exit_ns, start_ns; /* LAST: when, and of the process; start_ns also: its sums have a
 				    baseline */
 	__u32 exit_pid, exit_ppid, exit_status;
-	__u32 hole;
+	__u32 latency_weight; /* how many calls the time of this one stands for; 0: it is not taken
+			       */
 	__u64 group[6]; /* what the groups keep between two hooks; see each */
 	__u64 counted[DN_USAGE_N]; /* what the sums of the tree have of it */
 };

@@ -350,7 +350,7 @@ static int ebpf_probe(
 		DN_FACT_UNSUPPORTED, "a recorded tree has no kernel to trace", NULL};
 	struct dn_ebpf *ebpf = calloc(1, sizeof(*ebpf));
 	struct refusal refusal;
-	int cpus;
+	int cpus, r;
 
 	if (!ebpf)
 		return -ENOMEM;
@@ -366,7 +366,10 @@ static int ebpf_probe(
 	choose_groups(ebpf);
 	if (!ebpf->groups)
 		return 0;
-	if (load(ebpf, probe, &refusal) < 0) {
+	r = load(ebpf, probe, &refusal);
+	if (ebpf->objects.refusals_len)
+		probe->detail = dn_probe_printf(probe, "%s", ebpf->objects.refusals);
+	if (r < 0) {
 		refuse_all(ebpf, probe, &refusal);
 		dn_ebpf_objects_close(&ebpf->objects);
 		return 0;

@@ -286,6 +286,19 @@ static struct dn_ebpf_program *culprit(struct dn_ebpf_objects *objects)
 	return NULL;
 }
 
+/* The verifier's verdict stands in its last lines. */
+static void keep_refusal(struct dn_ebpf_objects *objects, const char *name)
+{
+	const size_t most = 400;
+	size_t from = objects->log_len > most ? objects->log_len - most : 0;
+	size_t room = sizeof(objects->refusals) - objects->refusals_len;
+	int n = snprintf(objects->refusals + objects->refusals_len, room, "%s: ...%s; ", name,
+		objects->log + from);
+
+	if (n > 0)
+		objects->refusals_len += (size_t)n < room ? (size_t)n : room - 1;
+}
+
 /* Again and again with one program or feature less, until what is left loads. */
 static int load_object(struct dn_ebpf_objects *objects, unsigned index, struct bpf_object *object)
 {
@@ -314,6 +327,7 @@ static int load_object(struct dn_ebpf_objects *objects, unsigned index, struct b
 			return 0;
 		}
 		bad = culprit(objects);
+		keep_refusal(objects, bad ? bad->name : name);
 		bpf_object__close(object);
 		object = NULL;
 		if (!bad)

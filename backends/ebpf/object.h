@@ -58,6 +58,8 @@ struct dn_ebpf_objects {
 	int shared[DN_EBPF_SHARED_MAX]; /* maps that all objects share: descriptors */
 	char log[4096]; /* what libbpf and the verifier said last, for --debug */
 	size_t log_len;
+	char refusals[2048]; /* the telling lines for each program that was refused */
+	size_t refusals_len;
 	uint64_t load_ns, attach_ns;
 	/* Asked before each load of an object: sets what must be known then. */
 	void (*prepare)(void *arg, const char *name, struct bpf_object *object);

@@ -75,6 +75,7 @@ struct dn_probe {
 	enum dn_fact fact;
 	const char *reason;
 	const char *hint;
+	const char *detail; /* what a developer wants to know of a refusal, for --debug; or NULL */
 	struct dn_offer offer[DN_METRIC_MAX]; /* preset to UNTRIED */
 	struct dn_arena *arena; /* owns the strings of dn_probe_printf() */
 };

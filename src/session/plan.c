@@ -69,6 +69,8 @@ int dn_plan_probe(
 			plan->n_backends++;
 			return r;
 		}
+		if (backend->probe.detail)
+			dn_debug("backend %s: %s", backend->ops->name, backend->probe.detail);
 		if (r < 0)
 			backend->dead = true;
 		else
