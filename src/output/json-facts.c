@@ -145,6 +145,7 @@ void dn_json_put_metric_states(struct dn_json *json, const struct dn_run *run, b
 	dn_json_object(json);
 	for (unsigned id = 0; id < dn_metric_count(); id++) {
 		const struct dn_metric_state *state = &run->metric[id];
+		enum dn_metric_kind kind = dn_metric_info(id)->kind;
 
 		if (!state->wanted || (changed_only && !state->changed))
 			continue;
@@ -155,6 +156,9 @@ void dn_json_put_metric_states(struct dn_json *json, const struct dn_run *run, b
 		dn_json_put_string(json, "quality", dn_quality_name(state->quality));
 		put_optional(json, "reason", state->reason);
 		put_optional(json, "hint", state->hint);
+		/* A reader that does not know the metric must not take what is in it for others. */
+		if (kind == DN_KIND_HISTOGRAM || kind == DN_KIND_TABLE)
+			dn_json_put_string(json, "kind", dn_kind_name(kind));
 		dn_json_object_end(json);
 	}
 	dn_json_object_end(json);

@@ -1,17 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A table: a column per metric, a row per sample, and the last row from the final values. An empty
- * cell: no value. */
+ * cell: no value. A histogram has a column for each number that says most; tables have none. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <denet/table.h>
+
 #include "json-writer.h"
 #include "sinks.h"
+
+static const struct {
+	const char *suffix;
+	double share; /* of a percentile */
+} parts[] = {{".count", 0}, {".p50", 0.5}, {".p95", 0.95}, {".p99", 0.99}, {".max", 1}};
+#define N_PARTS (sizeof(parts) / sizeof(parts[0]))
 
 struct csv {
 	struct dn_sink sink;
 	struct dn_output *output;
-	unsigned column[DN_METRIC_MAX];
+	struct {
+		unsigned metric;
+		unsigned part; /* of a histogram: index in parts[] */
+	} column[DN_METRIC_MAX + DN_M_STATIC_N * (N_PARTS - 1)];
 	unsigned n_columns;
 	char *row;
 	size_t size;
@@ -47,18 +58,19 @@ static struct csv *self_of(struct dn_sink *sink)
 	return (struct csv *)sink;
 }
 
-/* A column's name: scope, dot, name. */
-static size_t put_column(unsigned id, char *out, size_t size)
+/* A column's name: scope, dot, name, and the part of a histogram. */
+static size_t put_column(unsigned id, unsigned part, char *out, size_t size)
 {
 	const struct dn_metric_info *info = dn_metric_info(id);
+	const char *suffix = info->kind == DN_KIND_HISTOGRAM ? parts[part].suffix : "";
 	const char *scope = dn_scope_key(info->scope);
 	char name[256];
-	size_t scope_len = strlen(scope), len = strnlen(info->name, sizeof(name) - scope_len - 2);
+	size_t scope_len = strlen(scope), len = strnlen(info->name, sizeof(name) - scope_len - 10);
 
 	memcpy(name, scope, scope_len);
 	name[scope_len] = '.';
 	memcpy(name + scope_len + 1, info->name, len);
-	name[scope_len + 1 + len] = '\0';
+	memcpy(name + scope_len + 1 + len, suffix, strlen(suffix) + 1);
 	return dn_csv_text(name, out, size);
 }
 
@@ -69,12 +81,17 @@ static int header(struct dn_sink *sink, const struct dn_run *run)
 	size_t names = sizeof(first), numbers, len;
 
 	for (unsigned id = 0; id < dn_metric_count(); id++) {
-		if (dn_metric_info(id)->kind == DN_KIND_HISTOGRAM ||
-			dn_metric_info(id)->kind == DN_KIND_TABLE || !run->metric[id].wanted ||
+		const struct dn_metric_info *info = dn_metric_info(id);
+		unsigned n = info->kind == DN_KIND_HISTOGRAM ? N_PARTS : 1;
+
+		if (info->kind == DN_KIND_TABLE || !run->metric[id].wanted ||
 			run->metric[id].quality == DN_QUALITY_MISSING)
 			continue;
-		self->column[self->n_columns++] = id;
-		names += 2 * (strlen(dn_metric_info(id)->name) + 16);
+		for (unsigned part = 0; part < n; part++) {
+			self->column[self->n_columns].metric = id;
+			self->column[self->n_columns++].part = part;
+			names += 2 * (strlen(info->name) + 24);
+		}
 	}
 	numbers = (self->n_columns + 4) * (size_t)(DN_FORMAT_F64_MAX + 1);
 	self->size = names > numbers ? names : numbers;
@@ -86,10 +103,25 @@ static int header(struct dn_sink *sink, const struct dn_run *run)
 	memcpy(self->row, first, len);
 	for (unsigned i = 0; i < self->n_columns; i++) {
 		self->row[len++] = ',';
-		len += put_column(self->column[i], self->row + len, self->size - len - 1);
+		len += put_column(self->column[i].metric, self->column[i].part, self->row + len,
+			self->size - len - 1);
 	}
 	self->row[len++] = '\n';
 	return dn_output_write(self->output, self->row, len);
+}
+
+/* Of a histogram without values only its count is known. */
+static size_t put_part(const struct dn_histogram *histogram, unsigned part, char *out)
+{
+	uint64_t value = histogram->max;
+
+	if (part == 0)
+		value = histogram->count;
+	else if (histogram->count == 0)
+		return 0;
+	else if (parts[part].share < 1)
+		value = dn_histogram_percentile(histogram, parts[part].share);
+	return dn_format_u64(value, out);
 }
 
 static int put_row(struct csv *self, const struct dn_frame *frame)
@@ -105,13 +137,15 @@ static int put_row(struct csv *self, const struct dn_frame *frame)
 	*p++ = ',';
 	p += dn_format_u64(frame->interval_ns, p);
 	for (unsigned i = 0; i < self->n_columns; i++) {
-		const struct dn_value *value = &frame->value[self->column[i]];
+		const struct dn_value *value = &frame->value[self->column[i].metric];
 
 		*p++ = ',';
 		if (value->type == DN_VALUE_U64)
 			p += dn_format_u64(value->u64, p);
 		else if (value->type == DN_VALUE_F64)
 			p += dn_format_f64(value->f64, p);
+		else if (value->type == DN_VALUE_HISTOGRAM)
+			p += put_part(value->histogram, self->column[i].part, p);
 	}
 	*p++ = '\n';
 	return dn_output_write(self->output, self->row, (size_t)(p - self->row));

@@ -16,6 +16,7 @@
 #include "grid.h"
 #include "sinks.h"
 #include "summary-missing.h"
+#include "summary-page.h"
 
 #define LINES_MAX 24
 #define COLUMNS_NO_TERMINAL 100
@@ -24,14 +25,6 @@
 #define EVENTS_MAX 3
 #define SHARE_FROM_NS UINT64_C(100000000)
 
-struct page {
-	struct dn_grid grid;
-	const struct dn_run *run;
-	const struct dn_summary *summary;
-	/* marks that were used, for the legend */
-	bool approximate, at_least;
-};
-
 struct summary_sink {
 	struct dn_sink sink;
 	struct dn_output *output;
@@ -39,88 +32,24 @@ struct summary_sink {
 	unsigned columns;
 };
 
-/* Values */
-
-static const struct dn_value *value_of(const struct page *page, unsigned id)
-{
-	const struct dn_value *value = &page->summary->frame.value[id];
-
-	return value->type == DN_VALUE_U64 ? value : NULL;
-}
-
-static uint64_t u64_of(const struct page *page, unsigned id)
-{
-	const struct dn_value *value = value_of(page, id);
-
-	return value ? value->u64 : 0;
-}
-
-static const char *mark_of(struct page *page, unsigned id)
-{
-	switch (page->run->metric[id].quality) {
-	case DN_QUALITY_SCALED:
-	case DN_QUALITY_SAMPLED:
-	case DN_QUALITY_SIMULATED:
-		page->approximate = true;
-		return "~";
-	case DN_QUALITY_LOWER_BOUND:
-		page->at_least = true;
-		return ">=";
-	default:
-		return "";
-	}
-}
-
-static const char *human(enum dn_metric_unit unit, uint64_t value, char *out, size_t size)
-{
-	switch (unit) {
-	case DN_UNIT_NS:
-		return dn_human_duration(value, out, size);
-	case DN_UNIT_BYTES:
-		return dn_human_bytes(value, out, size);
-	default:
-		return dn_human_count(value, out, size);
-	}
-}
-
-/* Nothing for a metric that has no value: it is not 0. */
-static void metric_cell(struct page *page, unsigned id, const char *label)
-{
-	const struct dn_value *value = value_of(page, id);
-	char number[32], text[40];
-
-	if (!value)
-		return;
-	snprintf(text, sizeof(text), "%s%s", mark_of(page, id),
-		human(dn_metric_info(id)->unit, value->u64, number, sizeof(number)));
-	dn_grid_cell(&page->grid, NULL, text, label);
-}
-
-/* For what is worth a place only when it happened. */
-static void metric_cell_if_any(struct page *page, unsigned id, const char *label)
-{
-	if (u64_of(page, id))
-		metric_cell(page, id, label);
-}
-
-static double wall_percent(const struct page *page, uint64_t ns)
+static double wall_percent(const struct dn_page *page, uint64_t ns)
 {
 	return page->summary->wall_ns ? 100.0 * (double)ns / (double)page->summary->wall_ns : 0;
 }
 
 /* A time and, when asked, its share of the wall time. */
-static void time_cell(struct page *page, unsigned id, const char *label, bool percent)
+static void time_cell(struct dn_page *page, unsigned id, const char *label, bool percent)
 {
 	char share[24], text[64];
 
-	if (!value_of(page, id))
+	if (!dn_page_value(page, id))
 		return;
 	if (percent) {
 		snprintf(text, sizeof(text), "%s %u %%", label,
-			(unsigned)(wall_percent(page, u64_of(page, id)) + 0.5));
+			(unsigned)(wall_percent(page, dn_page_u64(page, id)) + 0.5));
 		label = text;
 	} else if (id == DN_M_cpu_total_ns && page->summary->wall_ns) {
-		unsigned __int128 hundredths = (unsigned __int128)u64_of(page, id) * 100;
+		unsigned __int128 hundredths = (unsigned __int128)dn_page_u64(page, id) * 100;
 
 		hundredths = (hundredths + page->summary->wall_ns / 2) / page->summary->wall_ns;
 		if (hundredths < 100000000) {
@@ -129,17 +58,18 @@ static void time_cell(struct page *page, unsigned id, const char *label, bool pe
 			label = share;
 		}
 	}
-	metric_cell(page, id, label);
+	dn_page_cell(page, id, label);
 }
 
 /*
  * Where the wall time went. One thread at a time: its parts are shares of the wall time. Several:
  * they add up to more, and the number of busy CPUs says it.
  */
-static void time_rows(struct page *page)
+static void time_rows(struct dn_page *page)
 {
-	uint64_t sum = dn_add_sat(u64_of(page, DN_M_cpu_total_ns),
-		dn_add_sat(u64_of(page, DN_M_cpu_run_delay_ns), u64_of(page, DN_M_cpu_blocked_ns)));
+	uint64_t sum = dn_add_sat(dn_page_u64(page, DN_M_cpu_total_ns),
+		dn_add_sat(dn_page_u64(page, DN_M_cpu_run_delay_ns),
+			dn_page_u64(page, DN_M_cpu_blocked_ns)));
 	uint64_t wall = page->summary->wall_ns;
 	bool shares = wall && sum <= dn_add_sat(wall, wall / 50);
 
@@ -154,71 +84,73 @@ static void time_rows(struct page *page)
 	dn_grid_row_end(&page->grid);
 }
 
-static void memory_rows(struct page *page)
+static void memory_rows(struct dn_page *page)
 {
 	dn_grid_row(&page->grid, "memory");
-	metric_cell(page, DN_M_memory_peak_rss_bytes, "peak process");
-	metric_cell(page, DN_M_memory_peak_tree_rss_bytes, "peak tree");
-	metric_cell_if_any(page, DN_M_memory_swap_bytes, "swapped");
+	dn_page_cell(page, DN_M_memory_peak_rss_bytes, "peak process");
+	dn_page_cell(page, DN_M_memory_peak_tree_rss_bytes, "peak tree");
+	dn_page_cell_if_any(page, DN_M_memory_swap_bytes, "swapped");
 	dn_grid_row_end(&page->grid);
 	dn_grid_row(&page->grid, "faults");
-	metric_cell(page, DN_M_memory_minor_faults, "minor");
-	metric_cell(page, DN_M_memory_major_faults, "major");
+	dn_page_cell(page, DN_M_memory_minor_faults, "minor");
+	dn_page_cell(page, DN_M_memory_major_faults, "major");
 	dn_grid_row_end(&page->grid);
 }
 
-static void io_rows(struct page *page)
+static void io_rows(struct dn_page *page)
 {
 	dn_grid_row(&page->grid, "read");
-	metric_cell(page, DN_M_io_read_calls, "calls");
-	metric_cell(page, DN_M_io_read_chars, "in all");
-	metric_cell(page, DN_M_io_read_bytes, "from disk");
+	dn_page_cell(page, DN_M_io_read_calls, "calls");
+	dn_page_cell(page, DN_M_io_read_chars, "in all");
+	dn_page_cell(page, DN_M_io_read_bytes, "from disk");
 	dn_grid_row_end(&page->grid);
 	dn_grid_row(&page->grid, "written");
-	metric_cell(page, DN_M_io_write_calls, "calls");
-	metric_cell(page, DN_M_io_write_chars, "in all");
-	metric_cell(page, DN_M_io_write_bytes, "to disk");
+	dn_page_cell(page, DN_M_io_write_calls, "calls");
+	dn_page_cell(page, DN_M_io_write_chars, "in all");
+	dn_page_cell(page, DN_M_io_write_bytes, "to disk");
 	dn_grid_row_end(&page->grid);
 	dn_grid_row(&page->grid, "tcp");
-	metric_cell(page, DN_M_network_rx_bytes, "received");
-	metric_cell(page, DN_M_network_tx_bytes, "sent");
-	metric_cell_if_any(page, DN_M_network_retransmits, "resent");
+	dn_page_cell(page, DN_M_network_rx_bytes, "received");
+	dn_page_cell(page, DN_M_network_tx_bytes, "sent");
+	dn_page_cell_if_any(page, DN_M_network_retransmits, "resent");
 	dn_grid_row_end(&page->grid);
 }
 
-static void process_rows(struct page *page)
+static void process_rows(struct dn_page *page)
 {
 	const struct dn_summary *summary = page->summary;
 	char number[32];
 
 	dn_grid_row(&page->grid, "switches");
-	metric_cell(page, DN_M_cpu_voluntary_switches, "voluntary");
-	metric_cell(page, DN_M_cpu_involuntary_switches, "involuntary");
-	metric_cell(page, DN_M_cpu_migrations, "migrations");
+	dn_page_cell(page, DN_M_cpu_voluntary_switches, "voluntary");
+	dn_page_cell(page, DN_M_cpu_involuntary_switches, "involuntary");
+	dn_page_cell(page, DN_M_cpu_migrations, "migrations");
 	dn_grid_row_end(&page->grid);
 	dn_grid_row(&page->grid, "processes");
-	metric_cell(page, DN_M_process_started, "started");
+	dn_page_cell(page, DN_M_process_started, "started");
 	if (summary->descendants_left && summary->has_exit)
 		dn_grid_cell(&page->grid, DN_GRID_YELLOW,
 			dn_human_count(summary->descendants_left, number, sizeof(number)),
 			summary->descendants_left == 1 ? "descendant lives on"
 						       : "descendants live on");
 	else if (!summary->has_exit)
-		metric_cell(page, DN_M_process_count, "live");
+		dn_page_cell(page, DN_M_process_count, "live");
+	else
+		dn_page_cell(page, DN_M_process_execs, "execs");
 	dn_grid_row_end(&page->grid);
 }
 
 /* Over the whole run, unlike the frame's ratios, which are those of the last interval. */
 static void ratio_cell(
-	struct page *page, unsigned part, unsigned whole, bool percent, const char *label)
+	struct dn_page *page, unsigned part, unsigned whole, bool percent, const char *label)
 {
-	uint64_t divisor = u64_of(page, whole);
+	uint64_t divisor = dn_page_u64(page, whole);
 	char number[32], text[40];
 	double ratio;
 
-	if (!value_of(page, part) || divisor == 0)
+	if (!dn_page_value(page, part) || divisor == 0)
 		return;
-	ratio = (double)u64_of(page, part) / (double)divisor;
+	ratio = (double)dn_page_u64(page, part) / (double)divisor;
 	if (percent)
 		dn_human_percent(100 * ratio, number, sizeof(number));
 	else
@@ -226,19 +158,19 @@ static void ratio_cell(
 			(unsigned)((ratio + 0.005) * 100) % 100);
 	/* A bound of one of them bounds the ratio in neither direction. */
 	snprintf(text, sizeof(text), "%s%s",
-		*mark_of(page, part) || *mark_of(page, whole) ? "~" : "", number);
+		*dn_page_mark(page, part) || *dn_page_mark(page, whole) ? "~" : "", number);
 	page->approximate |= *text == '~';
 	dn_grid_cell(&page->grid, NULL, text, label);
 }
 
-static void counter_rows(struct page *page)
+static void counter_rows(struct dn_page *page)
 {
 	unsigned shown = 0, more = 0;
 	char text[64];
 
 	dn_grid_row(&page->grid, "counters");
-	metric_cell(page, DN_M_hw_cycles, "cycles");
-	metric_cell(page, DN_M_hw_instructions, "instructions");
+	dn_page_cell(page, DN_M_hw_cycles, "cycles");
+	dn_page_cell(page, DN_M_hw_instructions, "instructions");
 	ratio_cell(page, DN_M_hw_instructions, DN_M_hw_cycles, false, "per cycle");
 	dn_grid_row_end(&page->grid);
 	dn_grid_row(&page->grid, "misses");
@@ -247,14 +179,14 @@ static void counter_rows(struct page *page)
 	ratio_cell(page, DN_M_hw_l1d_misses, DN_M_hw_l1d_loads, true, "of L1d");
 	dn_grid_row_end(&page->grid);
 	for (unsigned id = DN_M_STATIC_N; id < dn_metric_count(); id++) {
-		if (!value_of(page, id))
+		if (!dn_page_value(page, id))
 			continue;
 		if (shown == EVENTS_MAX) {
 			more++;
 			continue;
 		}
 		dn_grid_row(&page->grid, shown++ ? "" : "events");
-		metric_cell(page, id, dn_metric_info(id)->name);
+		dn_page_cell(page, id, dn_metric_info(id)->name);
 		dn_grid_row_end(&page->grid);
 	}
 	if (more) {
@@ -263,15 +195,15 @@ static void counter_rows(struct page *page)
 	}
 }
 
-static void pressure_rows(struct page *page)
+static void pressure_rows(struct dn_page *page)
 {
 	dn_grid_row(&page->grid, "throttled");
-	metric_cell_if_any(page, DN_M_cgroup_cpu_throttled_ns, "by CPU quota");
+	dn_page_cell_if_any(page, DN_M_cgroup_cpu_throttled_ns, "by CPU quota");
 	dn_grid_row_end(&page->grid);
 	dn_grid_row(&page->grid, "pressure");
-	metric_cell_if_any(page, DN_M_pressure_cpu_some_ns, "cpu");
-	metric_cell_if_any(page, DN_M_pressure_memory_some_ns, "memory");
-	metric_cell_if_any(page, DN_M_pressure_io_some_ns, "io");
+	dn_page_cell_if_any(page, DN_M_pressure_cpu_some_ns, "cpu");
+	dn_page_cell_if_any(page, DN_M_pressure_memory_some_ns, "memory");
+	dn_page_cell_if_any(page, DN_M_pressure_io_some_ns, "io");
 	dn_grid_row_end(&page->grid);
 }
 
@@ -312,7 +244,7 @@ static void name_of_run(const struct dn_run *run, char *out, size_t size)
 			out + len, size - len, "%s%d", i ? ", " : "pid ", (int)run->targets[i]);
 }
 
-static void title(struct page *page)
+static void title(struct dn_page *page)
 {
 	const struct dn_summary *summary = page->summary;
 	char name[2048], safe[2048], result[96];
@@ -331,7 +263,7 @@ static void title(struct page *page)
 	dn_grid_end_line(&page->grid);
 }
 
-static void command_rows(struct page *page, unsigned max)
+static void command_rows(struct dn_page *page, unsigned max)
 {
 	const struct dn_summary *summary = page->summary;
 	char cpu[32], peak[32], count[32], text[256];
@@ -355,7 +287,27 @@ static void command_rows(struct page *page, unsigned max)
 	}
 }
 
-static void closing_rows(struct page *page)
+/* What tracing cost beside that: of the kernel, and of the processes that were traced. */
+static void cost_row(struct dn_page *page)
+{
+	const struct dn_cost *cost = &page->summary->cost;
+	char maps[32], setup[32], ran[32], runs[32], text[160];
+	int used;
+
+	if (!cost->has_bpf)
+		return;
+	used = snprintf(text, sizeof(text), "eBPF: %u programs, %s of maps, %s to set up",
+		cost->bpf_programs, dn_human_bytes(cost->bpf_map_bytes, maps, sizeof(maps)),
+		dn_human_duration(
+			dn_add_sat(cost->load_ns, cost->attach_ns), setup, sizeof(setup)));
+	if (cost->has_bpf_ns)
+		snprintf(text + used, sizeof(text) - (size_t)used, ", ran %s in %s runs",
+			dn_human_duration(cost->bpf_ns, ran, sizeof(ran)),
+			dn_human_count(cost->bpf_runs, runs, sizeof(runs)));
+	dn_grid_text(&page->grid, "", NULL, text);
+}
+
+static void closing_rows(struct dn_page *page)
 {
 	const struct dn_summary *summary = page->summary;
 	char part[32], text[160];
@@ -380,6 +332,7 @@ static void closing_rows(struct page *page)
 			dn_human_bytes(summary->self_max_rss_bytes, part, sizeof(part)));
 	snprintf(text + used, sizeof(text) - (size_t)used, ": what measuring cost");
 	dn_grid_text(&page->grid, "denet", NULL, text);
+	cost_row(page);
 	if (page->approximate || page->at_least) {
 		snprintf(text, sizeof(text), "%s%s%s",
 			page->approximate ? "~ sampled or scaled" : "",
@@ -410,7 +363,8 @@ static int event(struct dn_sink *sink, const struct dn_run *run, const struct dn
 static int render(struct dn_sink *sink, const struct dn_run *run, const struct dn_summary *summary)
 {
 	struct summary_sink *self = (struct summary_sink *)sink;
-	struct page *page, *tail;
+	struct dn_page *page, *tail;
+	unsigned lines, used;
 	int r = -ENOMEM;
 
 	/* What never ran has nothing to tell; the command says why. */
@@ -419,7 +373,7 @@ static int render(struct dn_sink *sink, const struct dn_run *run, const struct d
 	page = calloc(1, sizeof(*page));
 	tail = calloc(1, sizeof(*tail));
 	if (page && tail) {
-		*page = (struct page){.run = run,
+		*page = (struct dn_page){.run = run,
 			.summary = summary,
 			.grid = {.color = self->color, .columns = self->columns}};
 		title(page);
@@ -429,15 +383,24 @@ static int render(struct dn_sink *sink, const struct dn_run *run, const struct d
 		process_rows(page);
 		counter_rows(page);
 		pressure_rows(page);
+		/* How long the end gets; a mark that comes later adds the line of the legend. */
+		*tail = *page;
+		tail->grid.len = tail->grid.lines = 0;
+		tail->approximate = true;
+		closing_rows(tail);
+		used = page->grid.lines + tail->grid.lines;
+		lines = LINES_MAX;
+		if (dn_summary_traced(page, used < lines ? lines - used : 0))
+			lines = page->grid.lines + tail->grid.lines + COMMANDS_MAX;
 		/* The commands get the lines that the rest leaves. */
-		*tail = (struct page){.run = run,
+		*tail = (struct dn_page){.run = run,
 			.summary = summary,
 			.grid = {.color = self->color, .columns = self->columns}};
 		tail->approximate = page->approximate;
 		tail->at_least = page->at_least;
 		closing_rows(tail);
-		if (page->grid.lines + tail->grid.lines < LINES_MAX) {
-			unsigned left = LINES_MAX - page->grid.lines - tail->grid.lines;
+		if (page->grid.lines + tail->grid.lines < lines) {
+			unsigned left = lines - page->grid.lines - tail->grid.lines;
 
 			command_rows(page, left < COMMANDS_MAX ? left : COMMANDS_MAX);
 		}
@@ -483,6 +446,7 @@ void dn_sink_summary_metrics(struct dn_metric_set *ret)
 		DN_M_network_retransmits,
 		DN_M_process_count,
 		DN_M_process_started,
+		DN_M_process_execs,
 		DN_M_hw_cycles,
 		DN_M_hw_instructions,
 		DN_M_hw_cache_references,
@@ -500,10 +464,7 @@ void dn_sink_summary_metrics(struct dn_metric_set *ret)
 	*ret = (struct dn_metric_set){0};
 	for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
 		dn_metric_set_add(ret, shown[i]);
-	for (unsigned id = 0; id < DN_M_STATIC_N; id++) {
-		if (dn_metric_group(dn_metric_info(id)) != DN_PROBES_NONE)
-			dn_metric_set_add(ret, id);
-	}
+	dn_summary_traced_metrics(ret);
 	/* Events that the user named (--events), and those of one kind of core. */
 	for (unsigned id = DN_M_STATIC_N; id < DN_METRIC_MAX; id++)
 		dn_metric_set_add(ret, id);

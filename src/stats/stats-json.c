@@ -137,13 +137,22 @@ static void put_spread(struct dn_json *json, const struct dn_series *series)
 	dn_json_put_f64(json, "p99", dn_series_quantile(series, 0.99));
 }
 
+static void put_distribution(struct dn_json *json, const struct dn_series *series)
+{
+	for (unsigned i = 0; i < DN_DISTRIBUTION_N; i++)
+		put_count(json, dn_distribution_field_name(i),
+			(struct dn_stats_count){.known = series->distribution_known >> i & 1,
+				.value = series->distribution[i]});
+}
+
 static void put_series(struct dn_json *json, const struct dn_series *series)
 {
-	bool gauge = series->shape == DN_SERIES_GAUGE;
+	bool gauge = series->shape == DN_SERIES_GAUGE,
+	     histogram = series->shape == DN_SERIES_HISTOGRAM;
 
 	dn_json_key(json, series->name);
 	dn_json_object(json);
-	dn_json_put_string(json, "kind", gauge ? "gauge" : "counter");
+	dn_json_put_string(json, "kind", histogram ? "histogram" : gauge ? "gauge" : "counter");
 	dn_json_put_string(json, "unit", series->has_unit ? dn_unit_name(series->unit) : NULL);
 	dn_json_put_string(json, "scope", dn_scope_key(series->scope));
 	put_text(json, "source", series->source);
@@ -151,7 +160,9 @@ static void put_series(struct dn_json *json, const struct dn_series *series)
 	if (series->reason[0])
 		dn_json_put_string(json, "reason", series->reason);
 	dn_json_put_u64(json, "values", series->n);
-	if (gauge) {
+	if (histogram) {
+		put_distribution(json, series);
+	} else if (gauge) {
 		put_value(json, "last", series->last);
 		put_value(json, "min", series->min);
 		put_value(json, "peak", series->max);

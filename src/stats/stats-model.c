@@ -144,8 +144,12 @@ static void add_values(struct dn_stats *stats, const struct dn_stats_record *rec
 
 		/* A record has the fields of one tool; foreign ones of the same name are not its
 		 * metrics. */
-		if (place == DN_PLACE_PATH && dn_place_of(value->tag) != place)
+		if (place == DN_PLACE_PATH && dn_place_of(value->tag) == DN_PLACE_OLDER)
 			continue;
+		if (dn_place_of(value->tag) == DN_PLACE_DISTRIBUTION) {
+			stats->odd += !dn_place_set_distribution(stats, value);
+			continue;
+		}
 		if (!add_value(stats, value, t_ns, weight_ns, final))
 			stats->odd++;
 	}
@@ -414,6 +418,7 @@ static void sort_values(const struct dn_scan *scan, struct dn_stats_record *ret)
 			ret->metric[ret->n_metrics++] = value;
 			break;
 		case DN_PLACE_PATH:
+		case DN_PLACE_DISTRIBUTION:
 			ret->metric[ret->n_metrics++] = value;
 			break;
 		case DN_PLACE_FIELD:

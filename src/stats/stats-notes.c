@@ -75,7 +75,8 @@ static void note_metrics(const struct dn_stats *stats, struct dn_stats_notes *no
 		if (series->fell && !first_fell)
 			first_fell = series->name;
 		fell += series->fell;
-		empty += series->declared && series->n == 0 && !dn_stats_is_missing(stats, series);
+		empty += series->declared && series->n == 0 && series->shape != DN_SERIES_TABLE &&
+			 !dn_stats_is_missing(stats, series);
 	}
 	if (fell)
 		add(notes,

@@ -229,19 +229,126 @@ static unsigned classify_quality(
 	return 0;
 }
 
+/* What kind of thing a metric is: the stream may say, the registry knows, events are counters; else
+ * it is just values. */
+static void shape_series(struct dn_series *series, enum dn_metric_scope scope)
+{
+	int id = dn_metric_by_name(series->name);
+	const struct dn_metric_info *info = id < 0 ? NULL : dn_metric_info((unsigned)id);
+
+	series->scope = scope;
+	if (info && !series->has_unit) {
+		series->unit = info->unit;
+		series->has_unit = true;
+	}
+	if (series->shaped)
+		return;
+	series->shaped = true;
+	series->shape = DN_SERIES_GAUGE;
+	if (info) {
+		static const enum dn_series_shape shapes[] = {[DN_KIND_COUNTER] = DN_SERIES_COUNTER,
+			[DN_KIND_GAUGE] = DN_SERIES_GAUGE,
+			[DN_KIND_HISTOGRAM] = DN_SERIES_HISTOGRAM,
+			[DN_KIND_TABLE] = DN_SERIES_TABLE};
+
+		series->shape = shapes[info->kind];
+	} else if (strncmp(series->name, "hw.", 3) == 0) {
+		series->shape = DN_SERIES_COUNTER;
+		series->unit = DN_UNIT_COUNT;
+		series->has_unit = true;
+	}
+}
+
+/* What the registry, or the header, says that the metric of this name is. */
+static enum dn_series_shape shape_of_name(const struct dn_stats *stats, const char *name)
+{
+	int id = dn_metric_by_name(name);
+
+	if (id >= 0 && dn_metric_info((unsigned)id)->kind == DN_KIND_HISTOGRAM)
+		return DN_SERIES_HISTOGRAM;
+	if (id >= 0 && dn_metric_info((unsigned)id)->kind == DN_KIND_TABLE)
+		return DN_SERIES_TABLE;
+	for (unsigned i = 0; id < 0 && i < stats->n_series; i++) {
+		if (stats->series[i].shaped && strcmp(stats->series[i].name, name) == 0)
+			return stats->series[i].shape;
+	}
+	return DN_SERIES_GAUGE;
+}
+
+/* A histogram, a table or what stands beside one; false for all else. *ret_want is set then. */
+static bool classify_object(struct dn_stats *stats, const struct dn_stats_path *path,
+	const char *key, size_t len, unsigned *ret_want, uint32_t *ret_tag)
+{
+	static const char other[] = "_other";
+	char name[sizeof(path->name)];
+	int n = snprintf(name, sizeof(name), "%s%s%.*s", path->name, path->name[0] ? "." : "",
+		(int)len, key);
+	enum dn_series_shape shape;
+	int index;
+
+	*ret_want = 0;
+	if (n < 0 || (size_t)n >= sizeof(name))
+		return false;
+	shape = shape_of_name(stats, name);
+	if (shape == DN_SERIES_TABLE)
+		return true;
+	if (shape == DN_SERIES_HISTOGRAM) {
+		index = dn_stats_series(stats, name);
+		if (index < 0)
+			return true;
+		shape_series(&stats->series[index],
+			path->scope == DN_SCOPE_SYSTEM ? DN_SCOPE_SYSTEM : DN_SCOPE_TREE);
+		*ret_tag = TAG(DN_PLACE_HISTOGRAM, index);
+		*ret_want = DN_SCAN_ENTER;
+		return true;
+	}
+	if ((size_t)n < sizeof(other) || strcmp(name + n - strlen(other), other) != 0)
+		return false;
+	name[(size_t)n - strlen(other)] = '\0';
+	return shape_of_name(stats, name) == DN_SERIES_TABLE;
+}
+
+static unsigned classify_distribution(
+	uint32_t parent_tag, const char *key, size_t len, uint32_t *ret_tag)
+{
+	for (uint32_t i = 0; i < DN_DISTRIBUTION_N; i++) {
+		if (key_is(key, len, dn_distribution_field_name(i))) {
+			*ret_tag = TAG(DN_PLACE_DISTRIBUTION, i << 16 | (parent_tag & 0xffff));
+			return DN_SCAN_KEEP;
+		}
+	}
+	return 0;
+}
+
+bool dn_place_set_distribution(struct dn_stats *stats, const struct dn_scan_value *value)
+{
+	struct dn_series *series = &stats->series[value->tag & 0xffff];
+
+	if (value->type != DN_SCAN_U64 && value->type != DN_SCAN_NULL)
+		return false;
+	dn_series_distribution(series, value->tag >> 16 & 0xff, value->type == DN_SCAN_U64,
+		value->type == DN_SCAN_U64 ? value->u64 : 0);
+	return true;
+}
+
 unsigned dn_place_classify(
 	void *user, uint32_t parent_tag, const char *key, size_t len, uint32_t *ret_tag)
 {
 	struct dn_stats *stats = user;
 	const struct dn_stats_path *path;
+	unsigned want;
 
 	switch (dn_place_of(parent_tag)) {
 	case DN_PLACE_PATH:
 		path = &stats->path[parent_tag & 0xffffff];
 		if (path->scope == SCOPE_OLDER)
 			return classify_older(stats, path->name, key, len, ret_tag);
+		if (classify_object(stats, path, key, len, &want, ret_tag))
+			return want;
 		return as_path(stats, add_path(stats, path->name, key, len, path->scope),
 			DN_SCAN_KEEP | DN_SCAN_ENTER, ret_tag);
+	case DN_PLACE_HISTOGRAM:
+		return classify_distribution(parent_tag, key, len, ret_tag);
 	case DN_PLACE_QUALITIES:
 	case DN_PLACE_QUALITY:
 		return classify_quality(stats, parent_tag, key, len, ret_tag);
@@ -268,29 +375,6 @@ unsigned dn_place_classify(
 	return 0;
 }
 
-/* What kind of thing a metric is: the stream may say, the registry knows, events are counters; else
- * it is just values. */
-static void shape(struct dn_series *series, enum dn_metric_scope scope)
-{
-	int id = dn_metric_by_name(series->name);
-	const struct dn_metric_info *info = id < 0 ? NULL : dn_metric_info((unsigned)id);
-
-	series->scope = scope;
-	if (series->shaped)
-		return;
-	series->shaped = true;
-	series->shape = DN_SERIES_GAUGE;
-	if (info) {
-		series->shape = info->kind == DN_KIND_COUNTER ? DN_SERIES_COUNTER : DN_SERIES_GAUGE;
-		series->unit = info->unit;
-		series->has_unit = true;
-	} else if (strncmp(series->name, "hw.", 3) == 0) {
-		series->shape = DN_SERIES_COUNTER;
-		series->unit = DN_UNIT_COUNT;
-		series->has_unit = true;
-	}
-}
-
 static int16_t find_path_series(struct dn_stats *stats, const struct dn_stats_path *path)
 {
 	char name[sizeof(path->name) + 8];
@@ -301,7 +385,7 @@ static int16_t find_path_series(struct dn_stats *stats, const struct dn_stats_pa
 	snprintf(name, sizeof(name), "%s%s", foreign ? "system." : "", path->name);
 	index = dn_stats_series(stats, name);
 	if (index >= 0)
-		shape(&stats->series[index],
+		shape_series(&stats->series[index],
 			path->scope == DN_SCOPE_SYSTEM ? DN_SCOPE_SYSTEM : DN_SCOPE_TREE);
 	return (int16_t)(index < 0 ? -1 : index + 1);
 }
@@ -345,6 +429,12 @@ struct dn_series *dn_place_series(struct dn_stats *stats, uint32_t tag, uint64_t
 void dn_place_set_quality(
 	struct dn_series *series, enum dn_quality_field which, const struct dn_scan_value *value)
 {
+	static const struct {
+		const char *name;
+		enum dn_series_shape shape;
+	} kinds[] = {{"counter", DN_SERIES_COUNTER}, {"gauge", DN_SERIES_GAUGE},
+		{"histogram", DN_SERIES_HISTOGRAM}, {"table", DN_SERIES_TABLE}};
+
 	switch (which) {
 	case DN_QUALITY_FIELD_SOURCE:
 		dn_scan_copy(value, series->source, sizeof(series->source));
@@ -365,11 +455,11 @@ void dn_place_set_quality(
 		}
 		break;
 	case DN_QUALITY_FIELD_KIND:
-		if (series->n == 0 &&
-			(dn_scan_is(value, "counter") || dn_scan_is(value, "gauge"))) {
-			series->shaped = true;
-			series->shape =
-				dn_scan_is(value, "counter") ? DN_SERIES_COUNTER : DN_SERIES_GAUGE;
+		for (unsigned i = 0; series->n == 0 && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+			if (dn_scan_is(value, kinds[i].name)) {
+				series->shaped = true;
+				series->shape = kinds[i].shape;
+			}
 		}
 		break;
 	case DN_QUALITY_FIELD_UNIT:

@@ -105,10 +105,8 @@ static void print_point(const struct dn_series *series, double value, char *out,
 		print_rate(series, value, out, size);
 }
 
-static void add_row(struct table *table, const struct dn_series *series)
+static void print_name(struct table *table, const struct dn_series *series, char out[CELL_SIZE])
 {
-	char(*cell)[CELL_SIZE] = table->cell[table->rows++];
-	bool gauge = series->shape == DN_SERIES_GAUGE;
 	char name[sizeof(series->name)];
 	char mark = 0;
 
@@ -119,8 +117,16 @@ static void add_row(struct table *table, const struct dn_series *series)
 		mark = marks[series->quality];
 		table->used[series->quality - DN_QUALITY_SCALED] = true;
 	}
-	snprintf(cell[0], CELL_SIZE, "%s%c", safe(series->name, 40, name, sizeof(name)),
+	snprintf(out, CELL_SIZE, "%s%c", safe(series->name, 40, name, sizeof(name)),
 		mark ? mark : ' ');
+}
+
+static void add_row(struct table *table, const struct dn_series *series)
+{
+	char(*cell)[CELL_SIZE] = table->cell[table->rows++];
+	bool gauge = series->shape == DN_SERIES_GAUGE;
+
+	print_name(table, series, cell[0]);
 	print_value(series, gauge ? series->last : series->total, cell[1], CELL_SIZE);
 	print_point(series, dn_series_mean(series), cell[2], CELL_SIZE);
 	if (gauge)
@@ -132,8 +138,36 @@ static void add_row(struct table *table, const struct dn_series *series)
 	print_point(series, dn_series_quantile(series, 0.99), cell[6], CELL_SIZE);
 }
 
+static void print_of_distribution(
+	const struct dn_series *series, unsigned field, char *out, size_t size)
+{
+	if (series->distribution_known >> field & 1)
+		print_value(series, dn_series_u64(series->distribution[field]), out, size);
+	else
+		snprintf(out, size, "-");
+}
+
+static void add_histogram(struct table *table, const struct dn_series *series)
+{
+	char(*cell)[CELL_SIZE] = table->cell[table->rows++];
+	uint64_t count = series->distribution[DN_DISTRIBUTION_COUNT];
+
+	print_name(table, series, cell[0]);
+	dn_human_count(count, cell[1], CELL_SIZE);
+	print_value(series,
+		dn_series_u64(whole((double)series->distribution[DN_DISTRIBUTION_SUM] /
+				    (double)(count ? count : 1))),
+		cell[2], CELL_SIZE);
+	print_of_distribution(series, DN_DISTRIBUTION_MAX, cell[3], CELL_SIZE);
+	print_of_distribution(series, DN_DISTRIBUTION_P50, cell[4], CELL_SIZE);
+	print_of_distribution(series, DN_DISTRIBUTION_P95, cell[5], CELL_SIZE);
+	print_of_distribution(series, DN_DISTRIBUTION_P99, cell[6], CELL_SIZE);
+}
+
 static bool is_zero(const struct dn_series *series)
 {
+	if (series->shape == DN_SERIES_HISTOGRAM)
+		return series->distribution[DN_DISTRIBUTION_COUNT] == 0;
 	return dn_series_is_zero(series->shape == DN_SERIES_GAUGE ? series->max : series->total);
 }
 
@@ -193,17 +227,18 @@ static void fit(const unsigned width[CELLS], unsigned columns, bool hidden[CELLS
 	}
 }
 
-static void print_table(const struct table *table, unsigned gauges_from, unsigned columns,
+static void print_table(const struct table *table, const unsigned from[3], unsigned columns,
 	const struct style *style, FILE *out)
 {
-	static const char *const counters[] = {
-		"counter", "total", "mean", "peak", "p50", "p95", "p99"};
-	static const char *const gauges[] = {"gauge", "last", "mean", "peak", "p50", "p95", "p99"};
+	static const char *const heads[][CELLS] = {
+		{"counter", "total", "mean", "peak", "p50", "p95", "p99"},
+		{"gauge", "last", "mean", "peak", "p50", "p95", "p99"},
+		{"histogram", "count", "mean", "max", "p50", "p95", "p99"}};
 	unsigned width[CELLS];
 	bool hidden[CELLS] = {false};
 
 	for (unsigned c = 0; c < CELLS; c++) {
-		width[c] = (unsigned)strlen(c < 2 ? counters[c] : gauges[c]);
+		width[c] = c ? 5 : 9; /* the longest headings */
 		for (unsigned r = 0; r < table->rows; r++) {
 			unsigned len = (unsigned)strlen(table->cell[r][c]);
 
@@ -213,9 +248,11 @@ static void print_table(const struct table *table, unsigned gauges_from, unsigne
 	}
 	fit(width, columns, hidden);
 	for (unsigned r = 0; r < table->rows; r++) {
-		if (r == 0 || r == gauges_from) {
-			const char *const *head = r < gauges_from ? counters : gauges;
+		for (unsigned part = 0; part < 3; part++) {
+			const char *const *head = heads[part];
 
+			if (r != from[part] || (part < 2 && r == from[part + 1]))
+				continue;
 			fprintf(out, "%s%-*s", style->bold, (int)width[0], head[0]);
 			for (unsigned c = 1; c < CELLS; c++) {
 				if (!hidden[c])
@@ -240,22 +277,25 @@ static void print_metrics(
 	char cell[ROWS_MAX][CELLS][CELL_SIZE];
 	const struct dn_series *chosen[DN_STATS_SERIES_MAX];
 	struct table table = {.cell = cell};
-	unsigned total, gauges_from;
+	unsigned total, from[3];
 	const char *comma = "";
 
 	choose(stats, &table, chosen);
 	total = table.rows;
 	table.rows = 0;
-	for (unsigned i = 0; i < total; i++) {
-		if (chosen[i]->shape != DN_SERIES_GAUGE)
-			add_row(&table, chosen[i]);
+	for (unsigned part = 0; part < 3; part++) {
+		from[part] = table.rows;
+		for (unsigned i = 0; i < total; i++) {
+			if (part == 2 && chosen[i]->shape == DN_SERIES_HISTOGRAM)
+				add_histogram(&table, chosen[i]);
+			else if (part == 1 && chosen[i]->shape == DN_SERIES_GAUGE)
+				add_row(&table, chosen[i]);
+			else if (part == 0 && chosen[i]->shape != DN_SERIES_GAUGE &&
+				 chosen[i]->shape != DN_SERIES_HISTOGRAM)
+				add_row(&table, chosen[i]);
+		}
 	}
-	gauges_from = table.rows;
-	for (unsigned i = 0; i < total; i++) {
-		if (chosen[i]->shape == DN_SERIES_GAUGE)
-			add_row(&table, chosen[i]);
-	}
-	print_table(&table, gauges_from, columns, style, out);
+	print_table(&table, from, columns, style, out);
 	fputs(style->dim, out);
 	for (unsigned i = 0; i < sizeof(legend) / sizeof(legend[0]); i++) {
 		if (table.used[i]) {

@@ -132,6 +132,8 @@ static void add_counter(struct dn_series *series, struct dn_series_value value, 
 
 	switch (series->shape) {
 	case DN_SERIES_GAUGE:
+	case DN_SERIES_HISTOGRAM:
+	case DN_SERIES_TABLE:
 		break;
 	case DN_SERIES_COUNTER:
 		/* The first value has grown since t 0. */
@@ -220,6 +222,24 @@ void dn_series_final(struct dn_series *series, struct dn_series_value value, uin
 	note(series, value, t_ns);
 }
 
+const char *dn_distribution_field_name(unsigned field)
+{
+	static const char *const names[DN_DISTRIBUTION_N] = {
+		"count", "sum", "min", "max", "p50", "p95", "p99"};
+
+	return field < DN_DISTRIBUTION_N ? names[field] : "";
+}
+
+void dn_series_distribution(struct dn_series *series, unsigned field, bool known, uint64_t value)
+{
+	series->distribution[field] = known ? value : 0;
+	if (known)
+		series->distribution_known |= (uint8_t)(1u << field);
+	else
+		series->distribution_known &= (uint8_t) ~(1u << field);
+	series->n += known && field == DN_DISTRIBUTION_COUNT;
+}
+
 double dn_series_quantile(const struct dn_series *series, double share)
 {
 	return dn_hist_quantile(
@@ -233,6 +253,7 @@ void dn_series_reset(struct dn_series *series)
 	series->quality = DN_QUALITY_EXACT;
 	series->declared = series->real = false;
 	series->n = series->t_ns = series->fell = 0;
+	series->distribution_known = 0;
 	series->last = series->min = series->max = series->total = dn_series_u64(0);
 }
 

@@ -38,7 +38,22 @@ enum dn_series_shape {
 	DN_SERIES_SPAN, /* cumulative since some earlier time: the growth since the first value
 			   counts */
 	DN_SERIES_DELTA, /* each value is what was added since the one before */
+	DN_SERIES_HISTOGRAM, /* a distribution: its last state is kept */
+	DN_SERIES_TABLE, /* counters by key: nothing of it is kept */
 };
+
+/* The numbers of a histogram that are kept, in the stream's words. */
+enum dn_distribution_field {
+	DN_DISTRIBUTION_COUNT,
+	DN_DISTRIBUTION_SUM,
+	DN_DISTRIBUTION_MIN,
+	DN_DISTRIBUTION_MAX,
+	DN_DISTRIBUTION_P50,
+	DN_DISTRIBUTION_P95,
+	DN_DISTRIBUTION_P99,
+	DN_DISTRIBUTION_N,
+};
+const char *dn_distribution_field_name(unsigned field);
 
 struct dn_series_value {
 	bool real;
@@ -59,6 +74,8 @@ struct dn_series {
 	bool real; /* a gauge's value had a point */
 	struct dn_hist hist; /* gauges: values; the others: rates per second */
 	uint64_t fell; /* times that a counter fell */
+	uint64_t distribution[DN_DISTRIBUTION_N];
+	uint8_t distribution_known; /* a bit per field */
 
 	/* What the stream says of it. */
 	enum dn_quality quality;
@@ -78,6 +95,8 @@ void dn_series_add(
 	struct dn_series *series, struct dn_series_value value, uint64_t t_ns, uint64_t weight_ns);
 /* A value that stands for no time of its own: the summary repeats the last sample's. */
 void dn_series_final(struct dn_series *series, struct dn_series_value value, uint64_t t_ns);
+/* A number of a histogram; known false: it is null. */
+void dn_series_distribution(struct dn_series *series, unsigned field, bool known, uint64_t value);
 /* Forgets what was seen, and keeps name and shape. */
 void dn_series_reset(struct dn_series *series);
 /* The value, or rate, that was not exceeded in that share of the time. */

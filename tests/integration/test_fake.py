@@ -246,3 +246,48 @@ def test_a_backend_that_dies_leaves_nothing_behind(denet):
 def test_scripts_that_are_wrong(denet, line):
     result = denet.call("run", "--fake", script(denet, line + "\n"), "true")
     assert result.rc == 125 and b"line 1" in result.stderr
+
+
+def test_stats_read_histograms_and_skip_tables(denet):
+    text = TRACED + "offer sched.run_delay sampled script looked-at\nsample 1 syscall.count=7 syscall.latency=101x3,1009x7 sched.run_delay=none\n"
+    text += "".join(f'row 1 syscall.by_name "key {i}" count={101 + i} latency={103 + i}x3\n' for i in range(701)) + "other 1 syscall.by_name 17\n"
+    result = play(denet, text, ("-i", "5", "--detail", "--probes", "latency"))
+    assert result.rc == 0
+    path = denet.path("objects.jsonl")
+    pathlib.Path(path).write_bytes(result.data)
+    said = json.loads(denet.call("stats", "--json", path).stdout)
+    latency = said["metrics"]["syscall.latency"]
+    assert latency["kind"] == "histogram" and latency["unit"] == "ns"
+    assert {key: latency[key] for key in ("count", "sum", "min", "max", "p50", "p95", "p99")} == {
+        "count": 10, "sum": 3 * 101 + 7 * 1009, "min": 101, "max": 1009, "p50": 1009, "p95": 1009, "p99": 1009}
+    empty = said["metrics"]["sched.run_delay"]
+    assert empty["count"] == 0 and empty["p50"] is None and empty["quality"] == "sampled"
+    assert said["metrics"]["syscall.count"]["total"] == 7
+    assert not [name for name in said["metrics"] if name.startswith("syscall.by_name")]
+    assert not [note for note in said["notes"] if "not taken in time" not in note] and said["input"]["unusable_values"] == 0
+    text = denet.call("stats", path).stdout.decode()
+    line = next(line for line in text.splitlines() if line.startswith("syscall.latency"))
+    assert line.split()[1] == "10" and "1.01 us" in line
+
+
+def test_csv_has_columns_of_histograms(denet):
+    text = TRACED + "sample 1 syscall.count=7 syscall.latency=101x3,100003x7\nrow 1 syscall.by_name read count=7\n"
+    out = denet.path("table.csv")
+    result = denet.call("run", "--fake", script(denet, text), "--probes", "latency", "-o", out, "--metrics", "syscall", "--", denet.workload("tiny"))
+    assert result.rc == 0, result.stderr
+    head, *rows = [line.split(",") for line in pathlib.Path(out).read_text().splitlines()]
+    last = dict(zip(head, rows[-1]))
+    assert [name for name in head if "syscall" in name] == ["tree.syscall.count", *(f"tree.syscall.latency.{part}" for part in ("count", "p50", "p95", "p99", "max"))]
+    assert [last[f"tree.syscall.latency.{part}"] for part in ("count", "p50", "p95", "p99", "max")] == ["10", "100003", "100003", "100003", "100003"]
+    result = denet.call("run", "--fake", script(denet, TRACED + "sample 1 syscall.latency=none\n"), "--metrics", "syscall.latency", "-o", out, "--", denet.workload("tiny"))
+    head, *rows = [line.split(",") for line in pathlib.Path(out).read_text().splitlines()]
+    assert rows[-1][3:] == ["0", "", "", "", ""]
+
+
+def test_the_summary_of_what_was_traced(denet):
+    text = TRACED + 'sample 1 syscall.count=104729 syscall.latency=1009x97\nrow 1 syscall.by_name "a\\x1b[2J\\nb" count=101 errors=3\ncost bpf_programs=13 bpf_map_bytes=4096\n'
+    result = denet.call("run", "--fake", script(denet, text), "--probes", "latency", "--", denet.workload("tiny"))
+    text = result.stderr.decode()
+    assert result.rc == 0 and "104,729 calls" in text and "a?[2J?b" in text and "3 failed" in text
+    assert "syscall.latency" in text and "1.01 us" in text and "13 programs, 4.0 KiB of maps" in text
+    assert "\x1b" not in text

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The sinks for people: numbers, the page at the end and the status line. */
+#include <denet/table.h>
+
 #include "sink-fixture.h"
 
 static void test_human(void **state)
@@ -209,6 +211,11 @@ static void test_page_full(void **state)
 			dn_metric_add(name, DN_KIND_COUNTER, DN_UNIT_COUNT, "event", "test") >= 0);
 	}
 	for (unsigned id = 0; id < dn_metric_count(); id++) {
+		const struct dn_probes_info *probes =
+			dn_probes_info(dn_metric_group(dn_metric_info(id)));
+
+		if ((probes && !probes->on) || dn_metric_info(id)->kind > DN_KIND_GAUGE)
+			continue;
 		set(id, 7654321);
 		run.metric[id].quality = id % 2 ? DN_QUALITY_SCALED : DN_QUALITY_LOWER_BOUND;
 	}
@@ -243,6 +250,84 @@ static void test_page_full(void **state)
 	assert_has(shown, "- cpu");
 	assert_has(shown, "x e\n");
 	assert_has_not(shown, "x f\n");
+}
+
+/* What is traced is told by its largest parts; what nobody traced takes no place. */
+static void test_page_traced(void **state)
+{
+	static const char *const names[] = {"count", "errors", "time_ns", "latency"};
+	static const char *const paths[] = {"count", "read_bytes", "write_bytes"};
+	static struct dn_table_row row[7], file[2];
+	static struct dn_histogram histogram;
+	struct dn_table calls = {.column = names, .n_columns = 4, .row = row, .n_rows = 7},
+			files = {.column = paths, .n_columns = 3, .row = file, .n_rows = 2};
+	static const char *const keys[] = {
+		"read", "a\033[2Jb\nc", "write", "\xff", "futex", "x6", "x7"};
+	const char *shown;
+
+	memset(&histogram, 0, sizeof(histogram));
+	dn_histogram_add(&histogram, 1009, 97);
+	dn_histogram_add(&histogram, 100003, 3);
+	for (unsigned i = 0; i < 7; i++) {
+		row[i] = (struct dn_table_row){.key = keys[i]};
+		row[i].value[0] = (struct dn_value){.type = DN_VALUE_U64, .u64 = 10007 - i};
+		row[i].value[1] = (struct dn_value){.type = DN_VALUE_U64, .u64 = i};
+	}
+	file[0].key = "/etc/passwd";
+	file[0].value[1] = (struct dn_value){.type = DN_VALUE_U64, .u64 = 1468006};
+	file[1].key = "/x";
+	summary.has_exit = true;
+	summary.wall_ns = 2 * NS_PER_S;
+	set(DN_M_syscall_count, 104729);
+	set(DN_M_syscall_errors, 17);
+	set(DN_M_sched_blocked_futex_ns, 1500 * MS);
+	set(DN_M_sched_blocked_disk_ns, 0);
+	want(DN_M_syscall_by_name, DN_QUALITY_LOWER_BOUND, "sys_exit");
+	dn_frame_table(&frame, DN_M_syscall_by_name, &calls);
+	shown = page(false, 80);
+	assert_has(shown, "  syscalls     104,729 calls               17 failed\n");
+	assert_has(shown, "              >=10,007 x        >=0 failed  read\n");
+	assert_has(shown, "              >=10,006 x        >=1 failed  a?[2Jb?c\n");
+	assert_has(shown, "write\n");
+	assert_has(shown, "1.50 s futex\n");
+	assert_has_not(shown, "disk");
+	assert_has_not(shown, "?\n");
+	assert_has_not(shown, "latency");
+	assert_has_not(shown, "eBPF");
+	assert_fits(shown, 24, 80);
+
+	/* Groups that were switched on. */
+	set(DN_M_syscall_time_ns, 700 * MS);
+	set(DN_M_file_read_bytes, 2936012);
+	set(DN_M_file_write_bytes, 0);
+	want(DN_M_syscall_latency, DN_QUALITY_EXACT, "sys_exit");
+	dn_frame_histogram(&frame, DN_M_syscall_latency, &histogram);
+	want(DN_M_file_by_path, DN_QUALITY_EXACT, "sys_exit");
+	dn_frame_table(&frame, DN_M_file_by_path, &files);
+	row[0].value[2] = (struct dn_value){.type = DN_VALUE_U64, .u64 = 503 * MS};
+	summary.cost = (struct dn_cost){.has_bpf = true,
+		.bpf_programs = 13,
+		.bpf_map_bytes = 1468006,
+		.load_ns = 30 * MS,
+		.attach_ns = 7 * MS};
+	shown = page(false, 80);
+	assert_has(shown, ">=0 failed   >=503 ms  read\n");
+	assert_has(shown, ">=1 failed          -  a?[2Jb?c\n");
+	assert_has(shown, "futex\n");
+	assert_has_not(shown, "x6");
+	assert_has(shown, "  latency   syscall.latency            p50  1.02 us  p99   100 us  max  "
+			  " 100 us\n");
+	assert_has(shown, "  file         2.8 MiB read\n");
+	assert_has(shown,
+		"  files        1.4 MiB read  /etc/passwd\n                     - read  /x\n");
+	assert_has(shown, "            eBPF: 13 programs, 1.4 MiB of maps, 37.0 ms to set up\n");
+	assert_has_not(shown, "ran");
+	summary.cost.has_bpf_ns = true;
+	summary.cost.bpf_ns = 11 * MS;
+	summary.cost.bpf_runs = 104729;
+	shown = page(false, 100);
+	assert_has(shown, "37.0 ms to set up, ran 11.0 ms in 104,729 runs\n");
+	assert_fits(page(false, 1), 60, 60);
 }
 
 static void test_live(void **state)
@@ -301,6 +386,7 @@ int main(void)
 		prepared(test_page_ends),
 		prepared(test_page_missing),
 		prepared(test_page_full),
+		prepared(test_page_traced),
 		prepared(test_live),
 	};
 
