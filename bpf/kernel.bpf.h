@@ -146,6 +146,18 @@ struct files_struct {
 	struct fdtable *fdt;
 };
 
+struct kernel_siginfo {
+	int si_code;
+};
+
+struct sigaction {
+	void *sa_handler;
+};
+
+struct k_sigaction {
+	struct sigaction sa;
+};
+
 struct thread_info {
 	unsigned long flags;
 	u32 status; /* x86: TS_COMPAT */
