@@ -161,9 +161,70 @@ static void print_machine(const struct page *page, const struct dn_doctor *docto
 	wrapped(page, 0, safe);
 }
 
+/* said: the group before that lacks something; the same answer is not told twice in a row. */
+static void print_group(const struct page *page, const struct dn_doctor *doctor, unsigned id,
+	struct dn_doctor_group *said)
+{
+	struct dn_doctor_group group;
+	char line[256], names[1024];
+	const char *state;
+	size_t len = 0;
+
+	dn_doctor_group(doctor, id, &group);
+	if (group.metrics == 0)
+		return;
+	state = dn_doctor_group_state(&group);
+	fputs("  ", page->out);
+	colored(page, level_colors[group.missing ? DN_CHECK_WARN : DN_CHECK_OK], state);
+	fprintf(page->out, "%*s", (int)(INDENT - 2 - strlen(state)), "");
+	snprintf(line, sizeof(line), "%s%s: %s", group.info->name, group.info->on ? "*" : "",
+		group.info->help);
+	wrapped(page, INDENT, line);
+	if (group.missing == 0)
+		return;
+	names[0] = '\0';
+	for (unsigned m = 0; m < DN_M_STATIC_N && group.missing < group.metrics; m++) {
+		if (dn_doctor_group_lacks(doctor, id, m) && len < sizeof(names))
+			len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s",
+				len ? " " : "", dn_metric_info(m)->name);
+	}
+	labelled(page, INDENT, "without: ", names);
+	if (same_text(group.reason, said->reason) && same_text(group.hint, said->hint)) {
+		labelled(page, INDENT, "why: ", "as above");
+	} else {
+		labelled(page, INDENT, "why: ", group.reason);
+		labelled(page, INDENT, "fix: ", group.hint);
+	}
+	*said = group;
+}
+
+static void put_group(struct dn_json *json, const struct dn_doctor *doctor, unsigned id)
+{
+	struct dn_doctor_group group;
+
+	dn_doctor_group(doctor, id, &group);
+	dn_json_object(json);
+	dn_json_put_string(json, "name", group.info->name);
+	dn_json_put_bool(json, "default", group.info->on);
+	dn_json_put_string(json, "state", dn_doctor_group_state(&group));
+	dn_json_key(json, "missing");
+	dn_json_array(json);
+	for (unsigned m = 0; m < DN_M_STATIC_N; m++) {
+		if (dn_doctor_group_lacks(doctor, id, m))
+			dn_json_string(json, dn_metric_info(m)->name);
+	}
+	dn_json_array_end(json);
+	if (group.reason)
+		dn_json_put_string(json, "reason", group.reason);
+	if (group.hint)
+		dn_json_put_string(json, "hint", group.hint);
+	dn_json_object_end(json);
+}
+
 void dn_doctor_print(FILE *out, const struct dn_doctor *doctor, bool color, unsigned columns)
 {
 	struct page page = {.out = out, .color = color, .columns = columns < 60 ? 60 : columns};
+	struct dn_doctor_group said = {0};
 	bool any_missing = false;
 
 	print_machine(&page, doctor);
@@ -180,6 +241,11 @@ void dn_doctor_print(FILE *out, const struct dn_doctor *doctor, bool color, unsi
 		fputs("\n", out);
 		print_metrics(&page, &doctor->run, true);
 	}
+	fputs("\n", out);
+	colored(&page, "1", "Probe groups (* on by default)");
+	fputs("\n", out);
+	for (unsigned group = DN_PROBES_NONE + 1; group < DN_PROBES_N; group++)
+		print_group(&page, doctor, group, &said);
 	fputs("\n", out);
 	colored(&page, "1", "Checks");
 	fputs("\n", out);
@@ -225,6 +291,11 @@ int dn_doctor_print_json(FILE *out, const struct dn_doctor *doctor)
 			dn_json_put_string(&json, "remedy", check->remedy);
 		dn_json_object_end(&json);
 	}
+	dn_json_array_end(&json);
+	dn_json_key(&json, "probes");
+	dn_json_array(&json);
+	for (unsigned group = DN_PROBES_NONE + 1; group < DN_PROBES_N; group++)
+		put_group(&json, doctor, group);
 	dn_json_array_end(&json);
 	dn_json_put_metric_states(&json, &doctor->run, false);
 	dn_json_object_end(&json);

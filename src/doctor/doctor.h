@@ -54,6 +54,18 @@ void dn_doctor_check_system(struct dn_doctor *doctor);
 /* doctor-perf.c: perf_event_open, by trying and by value. */
 void dn_doctor_check_perf(struct dn_doctor *doctor);
 
+/* doctor-probes.c: what becomes of a probe group. */
+struct dn_doctor_group {
+	const struct dn_probes_info *info;
+	unsigned metrics, missing;
+	const char *reason, *hint; /* of most that are missing; NULL when none is */
+};
+void dn_doctor_group(const struct dn_doctor *doctor, unsigned group, struct dn_doctor_group *ret);
+/* The metric is of the group and missing. */
+bool dn_doctor_group_lacks(const struct dn_doctor *doctor, unsigned group, unsigned id);
+/* "works", "in part", "missing" */
+const char *dn_doctor_group_state(const struct dn_doctor_group *group);
+
 /* doctor-print.c; columns is the width to wrap at. */
 void dn_doctor_print(FILE *out, const struct dn_doctor *doctor, bool color, unsigned columns);
 /* 0 or negative errno. */

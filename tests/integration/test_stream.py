@@ -185,6 +185,21 @@ def test_doctor_for_people(denet):
     assert all(len(line) <= 120 for line in text.splitlines())
 
 
+@pytest.mark.parametrize("nobody", [pytest.param(False, marks=needs_root, id="root"), pytest.param(True, id="nobody")])
+def test_doctor_tells_of_each_probe_group(denet, registry, nobody):
+    said = json.loads(denet.call("doctor", "--json", nobody=nobody).stdout)
+    groups = {row["name"]: row for row in said["probes"]}
+    assert set(groups) == {row["group"] for row in registry.values() if row["group"]}
+    text = denet.call("doctor", nobody=nobody).stdout.decode()
+    for name, group in groups.items():
+        metrics = {metric for metric, row in registry.items() if row["group"] == name}
+        missing = {metric for metric in metrics if said["metrics"][metric]["quality"] == "missing"}
+        assert set(group["missing"]) == missing
+        assert group["state"] == ("works" if not missing else "missing" if missing == metrics else "in part"), name
+        assert bool(missing) == ("reason" in group)
+        assert re.search(rf"^  {group['state']} +{name}{'[*]' if group['default'] else ''}: ", text, re.MULTILINE), name
+
+
 def test_doctor_names_the_smallest_grant(denet):
     result = denet.call("doctor", nobody=True)
     text = result.stdout.decode()
