@@ -308,6 +308,8 @@ static void ebpf_close(struct dn_backend *backend)
 	if (!ebpf)
 		return;
 	dn_ebpf_ring_close(ebpf);
+	dn_ebpf_overhead_close(ebpf);
+	dn_ebpf_cost_close(ebpf);
 	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
 		if (dn_ebpf_groups[i]->finish)
 			dn_ebpf_groups[i]->finish(ebpf);
@@ -331,6 +333,7 @@ static int load(struct dn_ebpf *ebpf, struct dn_probe *probe, struct refusal *re
 	objects->reduce = reduce;
 	objects->arg = ebpf;
 	add_objects(ebpf);
+	dn_ebpf_cost_open(ebpf, probe);
 	r = dn_ebpf_objects_load(objects, ebpf->env->sys_fd);
 	if (r < 0) {
 		bool btf = !objects->btf;
@@ -371,6 +374,7 @@ static int ebpf_probe(
 		probe->detail = dn_probe_printf(probe, "%s", ebpf->objects.refusals);
 	if (r < 0) {
 		refuse_all(ebpf, probe, &refusal);
+		dn_ebpf_cost_close(ebpf);
 		dn_ebpf_objects_close(&ebpf->objects);
 		return 0;
 	}
@@ -410,6 +414,8 @@ static int ebpf_open(
 	ebpf->core = core;
 	ebpf->process_source = dn_ebpf_has(ebpf, DN_M_process_started);
 	r = map_control(ebpf);
+	if (r == 0)
+		r = dn_ebpf_overhead_open(ebpf);
 	if (r == 0)
 		r = dn_ebpf_ring_open(ebpf);
 	/* The process table last: with it the targets are flagged, and counting may begin. */
@@ -528,6 +534,7 @@ static int ebpf_sample(struct dn_backend *backend, struct dn_frame *frame)
 			dn_ebpf_groups[i]->sample(ebpf, frame);
 	}
 	tell_losses(ebpf);
+	dn_ebpf_overhead_watch(ebpf);
 	return 0;
 }
 
@@ -539,5 +546,6 @@ const struct dn_backend_ops dn_backend_ebpf = {
 	.open = ebpf_open,
 	.drain = ebpf_drain,
 	.sample = ebpf_sample,
+	.cost = dn_ebpf_cost,
 	.close = ebpf_close,
 };

@@ -36,6 +36,7 @@ struct dn_ebpf_group {
 	enum dn_probe_group id;
 	const char *object; /* its own object; NULL: none */
 	uint32_t features; /* enum dn_wire_feature of the system call programs */
+	bool sampled; /* its programs ask sample_weight() */
 	const struct dn_ebpf_metric *metric;
 	unsigned n_metrics;
 	/* All optional. prepare: between opening and loading of each object. */
@@ -73,6 +74,10 @@ struct dn_ebpf {
 	uint64_t losses[DN_LOSS_N], losses_told[DN_LOSS_N];
 	uint64_t received; /* ring records */
 	void *group_data[DN_PROBES_N]; /* private to each group */
+	int stats_fd; /* keeps the kernel's BPF statistics on */
+	int stats_error; /* why they are not */
+	bool accounted; /* they are */
+	struct dn_ebpf_overhead *overhead; /* NULL: no budget */
 };
 
 /* usage.c, sched.c, syscalls.c, ...: one per group */
@@ -90,7 +95,21 @@ void dn_ebpf_degrade_group(
  * programs ask is_sampled_out(). */
 void dn_ebpf_set_sampling(struct dn_ebpf *ebpf, enum dn_probe_group id, uint32_t every);
 
-/* syscalls.c: "openat", "i386:open", "syscall_999" */
+/* cost.c. open: before anything is attached, with the privileges for it; a refusal is told in the
+ * probe. run_ns: of a program since it was loaded, as far as statistics were on. */
+void dn_ebpf_cost_open(struct dn_ebpf *ebpf, struct dn_probe *probe);
+void dn_ebpf_cost_close(struct dn_ebpf *ebpf);
+void dn_ebpf_cost(struct dn_backend *backend, struct dn_cost *cost);
+uint64_t dn_ebpf_run_ns(const struct dn_ebpf *ebpf, unsigned program, uint64_t *ret_runs);
+
+/* overhead.c: at each sample, what the budget asks for */
+int dn_ebpf_overhead_open(struct dn_ebpf *ebpf);
+void dn_ebpf_overhead_watch(struct dn_ebpf *ebpf);
+void dn_ebpf_overhead_close(struct dn_ebpf *ebpf);
+
+/* syscalls.c: tables that hold counts, which are whole, beside times, which are not. */
+void dn_ebpf_degrade_call_tables(struct dn_ebpf *ebpf, enum dn_quality quality, const char *reason);
+/* "openat", "i386:open", "syscall_999" */
 void dn_ebpf_call_name(unsigned index, char *name, size_t size);
 
 /* ring.c */

@@ -32,10 +32,24 @@ struct calls {
 	struct dn_ebpf_table by_name, by_category;
 };
 
+void dn_ebpf_degrade_call_tables(struct dn_ebpf *ebpf, enum dn_quality quality, const char *reason)
+{
+	dn_ebpf_degrade(ebpf, DN_M_syscall_by_name, quality, reason);
+	dn_ebpf_degrade(ebpf, DN_M_syscall_by_category, quality, reason);
+}
+
 static int start_count(struct dn_ebpf *ebpf)
 {
+	uint32_t every = ebpf->env->sample_every[DN_PROBES_LATENCY];
+
 	ebpf->group_data[DN_PROBES_SYSCALLS] = calloc(1, sizeof(struct calls));
-	return ebpf->group_data[DN_PROBES_SYSCALLS] ? 0 : -ENOMEM;
+	if (!ebpf->group_data[DN_PROBES_SYSCALLS])
+		return -ENOMEM;
+	if (dn_ebpf_on(ebpf, DN_PROBES_LATENCY) && every > 1)
+		dn_ebpf_degrade_call_tables(ebpf, DN_QUALITY_SAMPLED,
+			dn_arena_printf(
+				ebpf->arena, "times are of one call in %u (--sample)", every));
+	return 0;
 }
 
 static void prepare(struct dn_ebpf *ebpf, const char *name, struct bpf_object *object)
@@ -208,6 +222,7 @@ static void finish_count(struct dn_ebpf *ebpf)
 const struct dn_ebpf_group dn_ebpf_group_syscalls = {
 	.id = DN_PROBES_SYSCALLS,
 	.features = DN_FEATURE_COUNT,
+	.sampled = true,
 	.metric = count_metrics,
 	.n_metrics = sizeof(count_metrics) / sizeof(count_metrics[0]),
 	.prepare = prepare,
@@ -220,6 +235,7 @@ const struct dn_ebpf_group dn_ebpf_group_syscalls = {
 const struct dn_ebpf_group dn_ebpf_group_latency = {
 	.id = DN_PROBES_LATENCY,
 	.features = DN_FEATURE_COUNT | DN_FEATURE_LATENCY,
+	.sampled = true,
 	.metric = time_metrics,
 	.n_metrics = sizeof(time_metrics) / sizeof(time_metrics[0]),
 };

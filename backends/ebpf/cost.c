@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the programs and maps of this backend cost, as the kernel accounts it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/libbpf.h>
+
+#include <denet/bpf.h>
+#include <denet/fs.h>
+
+#include "ebpf.h"
+
+/* An administrator has them on for the whole machine. */
+static bool are_on_anyway(const struct dn_env *env)
+{
+	char text[8];
+
+	return env->proc_fd >= 0 &&
+	       dn_read_file_at(env->proc_fd, "sys/kernel/bpf_stats_enabled", text, sizeof(text)) >
+		       0 &&
+	       text[0] == '1';
+}
+
+void dn_ebpf_cost_open(struct dn_ebpf *ebpf, struct dn_probe *probe)
+{
+	const struct dn_env *env = ebpf->env;
+	int fd;
+
+	ebpf->stats_fd = -1;
+	if ((!env->account_bpf && !(env->max_overhead_percent > 0)) || env->n_targets == 0)
+		return;
+	fd = dn_bpf_stats_enable();
+	ebpf->stats_fd = fd;
+	ebpf->accounted = fd >= 0 || are_on_anyway(env);
+	if (ebpf->accounted)
+		return;
+	ebpf->stats_error = fd;
+	probe->reason = dn_probe_printf(
+		probe, "run times of BPF programs: BPF_ENABLE_STATS: %s", strerror(-fd));
+	if (fd == -EPERM)
+		probe->hint = "the kernel lets only root turn them on";
+}
+
+void dn_ebpf_cost_close(struct dn_ebpf *ebpf)
+{
+	if (ebpf->stats_fd > 0)
+		close(ebpf->stats_fd);
+	ebpf->stats_fd = -1;
+}
+
+uint64_t dn_ebpf_run_ns(const struct dn_ebpf *ebpf, unsigned program, uint64_t *ret_runs)
+{
+	const struct dn_ebpf_program *p = &ebpf->objects.program[program];
+	uint64_t ns, runs;
+
+	*ret_runs = 0;
+	if (p->fd < 0 || dn_bpf_prog_cost(p->fd, &ns, &runs) < 0)
+		return 0;
+	*ret_runs = runs;
+	return ns;
+}
+
+/* The first of the objects that have this map: some are shared by all. */
+static bool is_first(const struct dn_ebpf_objects *objects, unsigned object, uint32_t id)
+{
+	for (unsigned i = 0; i < object; i++) {
+		struct bpf_map *map;
+
+		if (!objects->object[i].object)
+			continue;
+		bpf_object__for_each_map(map, objects->object[i].object)
+		{
+			struct dn_bpf_map info;
+
+			if (dn_bpf_map_read(bpf_map__fd(map), &info) == 0 && info.id == id)
+				return false;
+		}
+	}
+	return true;
+}
+
+static void add_maps(const struct dn_ebpf_objects *objects, unsigned object, struct dn_cost *cost)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, objects->object[object].object)
+	{
+		struct dn_bpf_map info;
+		uint64_t bytes;
+		int fd = bpf_map__fd(map);
+
+		if (dn_bpf_map_read(fd, &info) < 0 || !is_first(objects, object, info.id))
+			continue;
+		cost->bpf_maps++;
+		if (dn_bpf_map_bytes(fd, &bytes) == 0)
+			cost->bpf_map_bytes = dn_add_sat(cost->bpf_map_bytes, bytes);
+	}
+}
+
+void dn_ebpf_cost(struct dn_backend *backend, struct dn_cost *cost)
+{
+	const struct dn_ebpf *ebpf = (const struct dn_ebpf *)backend;
+	const struct dn_ebpf_objects *objects = &ebpf->objects;
+
+	if (!ebpf->loaded)
+		return;
+	cost->has_bpf = true;
+	cost->has_bpf_ns |= ebpf->accounted;
+	for (unsigned i = 0; i < objects->n_programs; i++) {
+		uint64_t runs, ns;
+
+		if (objects->program[i].fd < 0)
+			continue;
+		cost->bpf_programs++;
+		if (!ebpf->accounted)
+			continue;
+		ns = dn_ebpf_run_ns(ebpf, i, &runs);
+		cost->bpf_ns = dn_add_sat(cost->bpf_ns, ns);
+		cost->bpf_runs = dn_add_sat(cost->bpf_runs, runs);
+	}
+	for (unsigned i = 0; i < objects->n_objects; i++) {
+		if (objects->object[i].object)
+			add_maps(objects, i, cost);
+	}
+	cost->load_ns = dn_add_sat(cost->load_ns, objects->load_ns);
+	cost->attach_ns = dn_add_sat(cost->attach_ns, objects->attach_ns);
+}
