@@ -27,6 +27,15 @@
  * need not search its BTF for the event (0.8 ms each). Other arguments are plain numbers.
  */
 #define DN_RAW_TRACEPOINT(name) SEC("raw_tp/" #name)
+/*
+ * The same where the first argument is the current task: ctx_task(ctx) is that. Kernels without
+ * bpf_get_current_task_btf() have it from the argument only.
+ */
+#ifdef DENET_HASH
+#define DN_TASK_TRACEPOINT(name) DN_TRACEPOINT(name)
+#else
+#define DN_TASK_TRACEPOINT(name) DN_RAW_TRACEPOINT(name)
+#endif
 
 #ifdef DENET_HASH
 struct {
@@ -35,6 +44,14 @@ struct {
 	__type(key, u32);
 	__type(value, struct dn_task);
 } dn_tasks SEC(".maps");
+
+/* Nobody writes it: it would not fit on the stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct dn_task);
+} dn_zero_task SEC(".maps");
 #else
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -113,10 +130,12 @@ static __always_inline struct dn_task *task_find(struct task_struct *task)
 static __always_inline struct dn_task *task_make(struct task_struct *task)
 {
 #ifdef DENET_HASH
-	u32 tid = BPF_CORE_READ(task, pid);
-	struct dn_task zero = {};
+	u32 tid = BPF_CORE_READ(task, pid), none = 0;
+	struct dn_task *zero = bpf_map_lookup_elem(&dn_zero_task, &none);
 
-	bpf_map_update_elem(&dn_tasks, &tid, &zero, BPF_NOEXIST);
+	if (!zero)
+		return 0;
+	bpf_map_update_elem(&dn_tasks, &tid, zero, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&dn_tasks, &tid);
 #else
 	return bpf_task_storage_get(&dn_tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -129,6 +148,15 @@ static __always_inline struct task_struct *task_now(void)
 	return (struct task_struct *)bpf_get_current_task();
 #else
 	return (struct task_struct *)bpf_get_current_task_btf();
+#endif
+}
+
+static __always_inline struct task_struct *ctx_task(unsigned long long *ctx)
+{
+#ifdef DENET_HASH
+	return (struct task_struct *)ctx[0];
+#else
+	return task_now();
 #endif
 }
 
@@ -181,13 +209,14 @@ static __always_inline bool is_sampled_out(u32 group)
 static __always_inline void histogram_add_weighted(
 	struct dn_wire_histogram *histogram, u64 value, u32 weight)
 {
-	u32 index = histogram_index(value);
+	u64 index = histogram_index(value);
 
 	histogram->sum += value * weight;
 	if (value > histogram->max)
 		histogram->max = value;
 	if (~value > histogram->min_inverse)
 		histogram->min_inverse = ~value;
+	KEEP(index);
 	if (index < DN_WIRE_BUCKETS)
 		histogram->bucket[index] += weight;
 }

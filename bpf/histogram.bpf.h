@@ -6,6 +6,10 @@
 #include "kernel.bpf.h"
 #include "wire.h"
 
+/* The compiler shall take this value as it is: make no branch of arithmetic on it, check no copy of
+ * it. */
+#define KEEP(value) asm volatile("" : "+r"(value))
+
 /* floor(log2 value), value > 0. There is no instruction for it. */
 static __always_inline u32 log2_floor(u64 value)
 {
@@ -58,7 +62,7 @@ static __always_inline u32 histogram_index(u64 value)
 /* Of a per-CPU map: nobody else writes it meanwhile, but for an interrupt. */
 DN_VERIFIED_ONCE int histogram_add(struct dn_wire_histogram *histogram, u64 value)
 {
-	u32 index = histogram_index(value);
+	u64 index = histogram_index(value);
 
 	if (!histogram)
 		return 0;
@@ -67,6 +71,7 @@ DN_VERIFIED_ONCE int histogram_add(struct dn_wire_histogram *histogram, u64 valu
 		histogram->max = value;
 	if (~value > histogram->min_inverse)
 		histogram->min_inverse = ~value;
+	KEEP(index);
 	if (index < DN_WIRE_BUCKETS)
 		histogram->bucket[index]++;
 	return 0;

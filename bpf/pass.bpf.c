@@ -14,13 +14,17 @@ static __always_inline void thread_begins(struct task_struct *task, struct dn_ta
 	}
 }
 
-static __always_inline void credit_blocked(struct dn_task *state, u64 now)
+/* Of one that was woken and waits for a CPU it is not known yet how long it was blocked. */
+static __always_inline void credit_blocked(struct task_struct *task, struct dn_task *state, u64 now)
 {
-	u64 spent = owed(state, now);
-	u32 kind = state->kind;
+	u64 spent = task_state_of(task) ? owed(state, now) : 0;
+	u64 kind = state->kind;
 	struct dn_wire_totals *sum = totals();
 
-	if (sum && kind > DN_BLOCKED_NONE && kind < DN_BLOCKED_N)
+	if (!sum || kind >= DN_BLOCKED_N)
+		return;
+	KEEP(kind);
+	if (kind > DN_BLOCKED_NONE && kind < DN_BLOCKED_N)
 		sum->blocked_ns[kind] += spent;
 }
 
@@ -97,7 +101,7 @@ int dn_pass(struct bpf_iter__task *ctx)
 			report(ctx->meta->seq, task);
 		return 0;
 	}
-	credit_blocked(state, bpf_ktime_get_ns());
+	credit_blocked(task, state, bpf_ktime_get_ns());
 	if (BPF_CORE_READ(task, signal, live.counter) <= 0)
 		return 0; /* it told, or is about to tell, of itself */
 	harvest(task, state, process_of(task));

@@ -47,10 +47,10 @@ int BPF_PROG(dn_fork, struct task_struct *parent, struct task_struct *child)
 	return 0;
 }
 
-DN_RAW_TRACEPOINT(sched_process_exec)
-int dn_exec(void *ctx)
+DN_TASK_TRACEPOINT(sched_process_exec)
+int dn_exec(unsigned long long *ctx)
 {
-	struct task_struct *task = task_now();
+	struct task_struct *task = ctx_task(ctx);
 	struct dn_task *state = task_find(task);
 	struct dn_wire_totals *sum = totals();
 	struct dn_wire_record *record;
@@ -71,15 +71,16 @@ int dn_exec(void *ctx)
 }
 
 /* Of the thread itself; by another one (a write to its comm) it is not told. */
-DN_RAW_TRACEPOINT(task_rename)
-int BPF_PROG(dn_rename, struct task_struct *renamed, const char *comm)
+DN_TASK_TRACEPOINT(task_rename)
+int dn_rename(unsigned long long *ctx)
 {
-	struct task_struct *task = task_now();
+	struct task_struct *task = ctx_task(ctx);
 	struct dn_task *state = task_find(task);
+	const char *comm = (const char *)ctx[1];
 	struct dn_wire_record *record;
 
-	if (!state || BPF_CORE_READ(renamed, pid) != task->pid ||
-		!(state->flags & DN_TASK_ACTIVE) || task->pid != task->tgid)
+	if (!state || ctx[0] != bpf_get_current_task() || !(state->flags & DN_TASK_ACTIVE) ||
+		task->pid != task->tgid)
 		return 0;
 	record = record_reserve(sizeof(*record));
 	if (!record)
@@ -101,10 +102,10 @@ static __always_inline u32 wait_status(struct task_struct *task)
  * A process ends with the last switch of its last thread, where its CPU time is complete. What may
  * be gone by then, since its parent may have waited for it, is kept here.
  */
-DN_RAW_TRACEPOINT(sched_process_exit)
-int dn_exit(void *ctx)
+DN_TASK_TRACEPOINT(sched_process_exit)
+int dn_exit(unsigned long long *ctx)
 {
-	struct task_struct *task = task_now();
+	struct task_struct *task = ctx_task(ctx);
 	struct dn_task *state = task_find(task);
 	struct dn_wire_totals *sum = totals();
 
@@ -161,7 +162,8 @@ static __always_inline void account_wait(struct task_struct *task, struct dn_tas
 {
 	u64 sum = task->sched_info.run_delay, delay = sum - state->delay_seen_ns;
 	u64 spent = state->pending_ns, whole = state->on_ns - state->blocked_ns;
-	u32 kind = state->kind, zero = 0;
+	u64 kind = state->kind;
+	u32 zero = 0;
 	struct dn_wire_totals *all = totals();
 	struct dn_wire_sched *sched;
 
@@ -172,6 +174,8 @@ static __always_inline void account_wait(struct task_struct *task, struct dn_tas
 	if (!sched)
 		return;
 	histogram_add(&sched->run_delay, delay);
+	/* Older verifiers forget a bound that the compiler checked in another register. */
+	KEEP(kind);
 	if (kind == DN_BLOCKED_NONE || kind >= DN_BLOCKED_N)
 		return;
 	state->kind = DN_BLOCKED_NONE;

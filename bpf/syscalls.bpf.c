@@ -139,10 +139,10 @@ int BPF_PROG(dn_sys_exit, struct pt_regs *regs, long result)
 }
 
 /* Calls that never return are counted where the thread ends. */
-DN_RAW_TRACEPOINT(sched_process_exit)
-int dn_last_call(void *ctx)
+DN_TASK_TRACEPOINT(sched_process_exit)
+int dn_last_call(unsigned long long *ctx)
 {
-	struct task_struct *leaving = task_now();
+	struct task_struct *leaving = ctx_task(ctx);
 	struct dn_task *task = task_find(leaving);
 	struct call call = {};
 	s64 nr;

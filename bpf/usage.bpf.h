@@ -67,9 +67,6 @@ static __noinline __attribute__((unused)) void read_usage(
 	v[DN_USAGE_ERRORS] = state->errors;
 }
 
-/* The compiler shall not make a branch of arithmetic on this value. */
-#define KEEP(value) asm volatile("" : "+r"(value))
-
 /*
  * What is new of one counter; 0 when somebody else was quicker. Without branches, as twenty of
  * these in a row would otherwise cost the verifier its time, and the user the start.

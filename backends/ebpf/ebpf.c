@@ -213,14 +213,19 @@ static struct refusal explain_program(
 					  probe, "this kernel has no tracepoint %s", target + 10)
 				: dn_probe_printf(probe, "this kernel has no function %s", target);
 	} else if (program && program->error) {
-		refusal = explain(ebpf, probe,
-			dn_probe_printf(probe, "the kernel refused the program %s", word),
-			program->error);
-		if (refusal.fact == DN_FACT_DENIED) {
-			/* Others of its kind were allowed: no capability would change that. */
-			refusal.fact = DN_FACT_UNSUPPORTED;
-			refusal.hint = NULL;
-		}
+		/* Others of its kind were allowed: no capability would change that. */
+		refusal.fact = DN_FACT_BROKEN;
+		refusal.reason =
+			program->error == -EACCES
+				? dn_probe_printf(probe,
+					  "the kernel's verifier refused the program %s; "
+					  "--debug tells more",
+					  word)
+				: dn_probe_printf(probe, "the kernel refused the program %s: %s",
+					  word, strerror(-program->error));
+		if (program->error == -EPERM)
+			refusal.fact =
+				DN_FACT_UNSUPPORTED; /* fentry where functions can't be traced */
 	} else {
 		refusal.reason = dn_probe_printf(
 			probe, "the program %s could not be loaded with its object", word);
@@ -339,6 +344,11 @@ static int load(struct dn_ebpf *ebpf, struct dn_probe *probe, struct refusal *re
 		bool btf = !objects->btf;
 
 		*ret = explain(ebpf, probe, btf ? "BTF" : "loading the BPF programs", r);
+		if (r == -EACCES)
+			*ret = (struct refusal){DN_FACT_BROKEN,
+				"the kernel's verifier refused the BPF programs; --debug tells "
+				"more",
+				NULL};
 		return r;
 	}
 	dn_ebpf_objects_attach(objects);
