@@ -117,7 +117,8 @@ int dn_exit(unsigned long long *ctx)
 	state->exit_pid = tgid_here(task);
 	state->exit_ppid = tgid_here(BPF_CORE_READ(task, real_parent));
 	state->exit_status = wait_status(task);
-	state->start_ns = BPF_CORE_READ(task, group_leader, start_time);
+	if (!state->start_ns)
+		state->start_ns = BPF_CORE_READ(task, group_leader, start_time);
 	sum->leaving++;
 	return 0;
 }
