@@ -180,6 +180,25 @@ static __always_inline struct dn_task *task_counting(void)
 }
 
 /*
+ * Does an interrupt run, which is nothing of the current thread? They have stacks of their own, and
+ * the context of a program (of any kind but an iterator) is on the stack of what it was called
+ * from.
+ */
+static __always_inline bool is_interrupt(const void *ctx)
+{
+	const void *volatile context = ctx; /* the verifier knows no arithmetic on it */
+	u64 at = 0, stack;
+
+#ifdef DENET_HASH
+	stack = (u64)BPF_CORE_READ(task_now(), stack);
+#else
+	stack = (u64)task_now()->stack;
+#endif
+	bpf_probe_read_kernel(&at, sizeof(at), (const void *)&context);
+	return at - stack >= THREAD_SIZE;
+}
+
+/*
  * For how many events of the group (enum dn_wire_group) this one stands; 0: it is not looked at.
  * The rate may change while the programs run, so the weight is put into the sums here.
  */

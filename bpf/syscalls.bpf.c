@@ -4,7 +4,8 @@
  * groups that look at calls share these two, since the hook itself is what costs; what is not
  * wanted is cut out when the programs are loaded (dn_features).
  */
-#include "common.bpf.h"
+#include "call.bpf.h"
+#include "group-locks.bpf.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -20,20 +21,6 @@ struct {
 	__type(key, u32);
 	__type(value, struct dn_wire_histogram);
 } dn_call_latency SEC(".maps");
-
-struct call {
-	struct pt_regs *regs;
-	struct dn_task *task;
-	u32 index; /* in the tables */
-	s64 result;
-	u64 duration_ns; /* 0: not known */
-	u64 now_ns; /* 0: not known */
-};
-
-static __always_inline bool is_error(s64 result)
-{
-	return result < 0 && result >= -4095;
-}
 
 /* clone and fork return twice; the child's return is no call that it made. */
 static __always_inline bool is_birth(u32 index, s64 result)
@@ -135,6 +122,8 @@ int BPF_PROG(dn_sys_exit, struct pt_regs *regs, long result)
 	}
 	if (dn_features & DN_FEATURE_LATENCY && call.duration_ns && task->latency_weight)
 		time_call(&call);
+	if (dn_features & DN_FEATURE_LOCKS)
+		locks_exit(&call);
 	return 0;
 }
 

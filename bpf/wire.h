@@ -80,6 +80,22 @@ enum {
 	DN_TASK_LAST = 4, /* the last thread of its process, and it has exited */
 };
 
+enum dn_wire_slot {
+	DN_SLOT_FAULT,
+	DN_SLOT_FAULT_NS,
+	DN_SLOT_RECLAIM,
+	DN_SLOT_SIZE, /* before a call that changes it */
+	DN_SLOT_FUTEX, /* of a wait that was interrupted by a stop */
+	DN_SLOT_LOCK,
+	DN_SLOT_LOCK_NS,
+	DN_SLOT_INNER,
+	DN_SLOT_INNER_NS,
+	DN_SLOT_DENIED, /* capabilities that were denied in this call */
+	DN_SLOT_FD,
+	DN_SLOT_HW,
+	DN_SLOT_N,
+};
+
 struct dn_task {
 	__u32 flags;
 	__u32 kind; /* enum dn_wire_blocked, while it is blocked */
@@ -96,11 +112,9 @@ struct dn_task {
 	__u32 exit_pid, exit_ppid, exit_status;
 	__u32 latency_weight; /* how many calls the time of this one stands for; 0: it is not taken
 			       */
-	__u64 group[6]; /* what the groups keep between two hooks; see each */
+	__u64 group[DN_SLOT_N]; /* what the groups keep between two hooks; see each */
 	__u64 counted[DN_USAGE_N]; /* what the sums of the tree have of it */
 };
-
-enum { DN_SLOT_FAULT, DN_SLOT_RECLAIM, DN_SLOT_LOCK, DN_SLOT_FD, DN_SLOT_HW, DN_SLOT_SPARE };
 
 /* Log-linear as <denet/table.h>, up to 2^40; what is larger is in the last bucket. */
 #define DN_WIRE_BUCKETS 304

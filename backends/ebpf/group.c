@@ -12,6 +12,7 @@ const struct dn_ebpf_group *const dn_ebpf_groups[] = {
 	&dn_ebpf_group_syscalls,
 	&dn_ebpf_group_latency,
 	&dn_ebpf_group_signals,
+	&dn_ebpf_group_locks,
 };
 const unsigned dn_n_ebpf_groups = sizeof(dn_ebpf_groups) / sizeof(dn_ebpf_groups[0]);
 
