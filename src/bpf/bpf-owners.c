@@ -317,7 +317,9 @@ void dn_bpf_owners_finish(struct dn_bpf_owners *owners)
 const struct dn_bpf_hold *dn_bpf_owners_of(
 	const struct dn_bpf_owners *owners, enum dn_bpf_kind kind, uint32_t id, unsigned *ret_n)
 {
-	return owners->hold + find(owners, owners->n_holds, kind, id, ret_n);
+	unsigned first = find(owners, owners->n_holds, kind, id, ret_n);
+
+	return *ret_n ? owners->hold + first : NULL;
 }
 
 bool dn_bpf_owners_complete(const struct dn_bpf_owners *owners)

@@ -176,6 +176,7 @@ static void descriptors_without_an_id_own_nothing(void **state)
 	assert_int_equal(owners.processes, 2);
 	assert_int_equal(owners.n_holds, 0);
 	assert_int_equal(owners.n_holders, 0);
+	assert_int_equal(owners_of(&owners, DN_BPF_PROG, 11, 101, DN_BPF_BY_ITSELF), 0);
 	dn_bpf_owners_finish(&owners);
 }
 
