@@ -69,7 +69,8 @@ static int on_timer(struct dn_source *source, uint32_t events)
 		return 0;
 	plan_next(sampler, dn_now_ns());
 	sampler->on_tick(sampler);
-	return arm(sampler);
+	/* The tick may have found that all has ended. */
+	return source->fd < 0 ? 0 : arm(sampler);
 }
 
 int dn_sampler_start(struct dn_sampler *sampler, struct dn_loop *loop, uint64_t t0_ns)

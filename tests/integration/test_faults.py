@@ -209,6 +209,22 @@ def test_stopped_denet_makes_one_gap(denet):
     assert result.summary["lost"]["samples"] >= 3
 
 
+def test_command_that_ends_while_denet_is_stopped(denet):
+    """A tick is due when denet goes on, and finds that all has ended."""
+    out, marker = denet.path("stream.jsonl"), pathlib.Path(denet.path("marker"))
+    process = denet.popen(denet.argv(["-q", "-i", "20"], ["ticker", str(marker), "100003"], out))
+    wait_until(lambda: marker.exists() and pathlib.Path(out).exists() and pathlib.Path(out).read_bytes().count(b"\n") >= 3)
+    process.send_signal(signal.SIGSTOP)
+    before = marker.read_bytes().count(b"\n")
+    wait_until(lambda: marker.read_bytes().count(b"\n") >= before + 100)
+    child = int(pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+    os.kill(child, signal.SIGKILL)
+    wait_until(lambda: pathlib.Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
+    process.send_signal(signal.SIGCONT)
+    result = denet.finish(process, out)
+    assert result.rc == -signal.SIGKILL and result.stderr == b"", (result.rc, result.stderr)
+
+
 def test_stopped_command_is_measured_all_the_same(denet):
     out = denet.path("stream.jsonl")
     process = denet.popen(denet.argv(["-i", "20"], ["sh", "-c", f"{denet.workload('burn')} 53; kill -STOP $$; {denet.workload('burn')} 59"], out), start_new_session=True)
