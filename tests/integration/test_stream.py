@@ -95,6 +95,14 @@ def test_tier_that_is_not_to_be_had(denet):
     assert result.rc == 125 and b"ebpf" in result.stderr and not (denet.folder / "ran").exists()
 
 
+def test_nothing_comes_after_the_summary(denet):
+    """The command lives on, is reaped, and its end is not part of what was measured."""
+    result = denet.run(["sleeps", "1", "500000"], ["--process-events", "--duration", "0.1"])
+    assert result.rc == 0 and result.summary["ended_by"] == "duration"
+    assert result.stream.records[-1]["kind"] == "summary"
+    assert "exit" not in [event["event"] for event in result.events]
+
+
 def test_interval_is_kept_and_ramps(denet):
     result = denet.run(["sleeps", "101", "10000"], ["-i", "50"])
     assert result.header["interval_ns"] == 50000000
