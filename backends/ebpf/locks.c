@@ -266,6 +266,7 @@ const struct dn_ebpf_group dn_ebpf_group_locks = {
 	.id = DN_PROBES_LOCKS,
 	.object = "locks",
 	.features = DN_FEATURE_LOCKS,
+	.sampled = true,
 	.metric = metrics,
 	.n_metrics = sizeof(metrics) / sizeof(metrics[0]),
 	.prepare = prepare,

@@ -160,6 +160,7 @@ static void finish(struct dn_ebpf *ebpf)
 const struct dn_ebpf_group dn_ebpf_group_signals = {
 	.id = DN_PROBES_SIGNALS,
 	.object = "signals",
+	.sampled = true,
 	.metric = metrics,
 	.n_metrics = sizeof(metrics) / sizeof(metrics[0]),
 	.start = start,

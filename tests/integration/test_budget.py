@@ -65,6 +65,47 @@ def test_a_budget_that_is_kept_changes_nothing(denet, tier):
     assert rows_of(result)["getppid"]["latency"]["count"] == result.truth["getppid"]
 
 
+MIX = """
+import os, signal, threading, time
+end, lock = time.monotonic() + 3, threading.Lock()
+signal.signal(signal.SIGUSR1, lambda *a: None)
+def work():
+    while time.monotonic() < end:
+        for _ in range(200):
+            with lock:
+                os.getppid()
+            os.stat("/")
+        os.kill(os.getpid(), signal.SIGUSR1)
+threads = [threading.Thread(target=work) for _ in range(2)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+
+
+def test_each_step_is_told_by_each_metric_that_it_touches(denet, tier, registry):
+    result = denet.run(["/usr/bin/python3", "-c", MIX], ["--probes", "all", "--max-overhead", "0.2", "-i", "60"])
+    assert result.rc == 0, result.stderr
+    last = {}
+    for event in budget_events(result):
+        group, _, step = event["text"].split(":")[0].partition(" ")
+        if group == "nothing":
+            continue
+        assert last.get(group) != "is switched off", f"{group} was off already"
+        last[group] = step
+    assert last
+    had = {name for name, state in result.header["metrics"].items() if state["quality"] != "missing"}
+    for name, row in registry.items():
+        state = result.state(name)
+        if name not in had:
+            continue
+        if last.get(row["group"]) == "is switched off":
+            assert state["quality"] in ("lower_bound", "missing"), (name, state)
+        elif row["group"] in last:
+            assert state["quality"] in ("sampled", "lower_bound", "missing"), (name, state)
+        elif row["group"] not in ("syscalls", None):  # its tables have the times of another group
+            assert "--max-overhead" not in state.get("reason", ""), (name, state)
+
+
 @pytest.mark.parametrize("every", [2, 16])
 def test_sampled_latency_stands_for_all(denet, tier, every):
     """One call in so many is timed and stands for so many; counts stay exact."""
