@@ -3,6 +3,8 @@
 #ifndef DENET_CALL_BPF_H
 #define DENET_CALL_BPF_H
 
+#include <asm-generic/errno.h>
+
 #include "common.bpf.h"
 
 struct call {
@@ -28,6 +30,45 @@ static __always_inline u64 call_argument(const struct call *call, u32 n)
 static __always_inline u64 call_now(const struct call *call)
 {
 	return call->now_ns ? call->now_ns : bpf_ktime_get_ns();
+}
+
+/*
+ * May this be told by a record? 0: not now; else for how many it stands. Threads that come here at
+ * once may tell one more; what was told of is counted elsewhere.
+ */
+static __always_inline u32 may_tell(struct dn_wire_window *window, u32 weight)
+{
+	u64 now = bpf_ktime_get_ns();
+	u32 times = window->untold + weight;
+
+	if (now - window->since_ns >= 1000000000) {
+		window->since_ns = now;
+		window->told = 0;
+	}
+	if (window->told >= DN_RECORDS_PER_SECOND) {
+		window->untold = times;
+		return 0;
+	}
+	window->told++;
+	window->untold = 0;
+	return times;
+}
+
+static __always_inline void tell_call(
+	u32 type, u32 times, u32 index, s32 result, u64 arg0, u64 arg1, u64 arg2, u64 denied)
+{
+	struct dn_wire_record_call *record = record_reserve(sizeof(*record));
+
+	if (!record)
+		return;
+	record_head(&record->head, type, task_now(), times);
+	record->call = index;
+	record->result = result;
+	record->arg[0] = arg0;
+	record->arg[1] = arg1;
+	record->arg[2] = arg2;
+	record->denied = denied;
+	record_submit(record);
 }
 
 #endif

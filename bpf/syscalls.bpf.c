@@ -5,6 +5,7 @@
  * wanted is cut out when the programs are loaded (dn_features).
  */
 #include "call.bpf.h"
+#include "group-limits.bpf.h"
 #include "group-locks.bpf.h"
 
 struct {
@@ -124,6 +125,8 @@ int BPF_PROG(dn_sys_exit, struct pt_regs *regs, long result)
 		time_call(&call);
 	if (dn_features & DN_FEATURE_LOCKS)
 		locks_exit(&call);
+	if (dn_features & DN_FEATURE_LIMITS)
+		limits_exit(&call);
 	return 0;
 }
 

@@ -228,18 +228,28 @@ struct dn_wire_record_usage {
 	struct dn_wire_usage usage;
 };
 
-/* LIMIT, SECURITY, CAPABILITY: the call, its result and arguments as they were given. */
+/* LIMIT, SECURITY, CAPABILITY: the call, its result and arguments as they were given. head.value:
+ * for how many this one stands, which were told of by no record of their own. */
 struct dn_wire_record_call {
 	struct dn_wire_record head;
 	__u32 call; /* index in the tables */
 	__s32 result;
 	__u64 arg[3];
+	__u64 denied; /* capabilities, a bit each */
+};
+
+/* How much is told by records: of each kind so many in a second, and the rest in numbers. */
+#define DN_RECORDS_PER_SECOND 3
+
+struct dn_wire_window {
+	__u64 since_ns;
+	__u32 told, untold;
 };
 
 _Static_assert(sizeof(struct dn_wire_usage) == 8 * DN_USAGE_N, "no holes");
 _Static_assert(sizeof(struct dn_wire_record) == 40, "no holes");
 _Static_assert(sizeof(struct dn_wire_record_usage) == 72 + 8 * DN_USAGE_N, "no holes");
-_Static_assert(sizeof(struct dn_wire_record_call) == 72, "no holes");
+_Static_assert(sizeof(struct dn_wire_record_call) == 80, "no holes");
 _Static_assert(sizeof(struct dn_wire_histogram) == 24 + 4 * DN_WIRE_BUCKETS, "no holes");
 
 #endif

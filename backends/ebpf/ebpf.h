@@ -82,7 +82,8 @@ struct dn_ebpf {
 
 /* usage.c, sched.c, syscalls.c, ...: one per group */
 extern const struct dn_ebpf_group dn_ebpf_group_lifecycle, dn_ebpf_group_sched,
-	dn_ebpf_group_syscalls, dn_ebpf_group_latency, dn_ebpf_group_signals, dn_ebpf_group_locks;
+	dn_ebpf_group_syscalls, dn_ebpf_group_latency, dn_ebpf_group_signals, dn_ebpf_group_locks,
+	dn_ebpf_group_limits;
 
 bool dn_ebpf_has(const struct dn_ebpf *ebpf, unsigned metric); /* assigned */
 bool dn_ebpf_on(const struct dn_ebpf *ebpf, enum dn_probe_group id);
@@ -111,6 +112,11 @@ void dn_ebpf_overhead_close(struct dn_ebpf *ebpf);
 void dn_ebpf_degrade_call_tables(struct dn_ebpf *ebpf, enum dn_quality quality, const char *reason);
 /* "openat", "i386:open", "syscall_999" */
 void dn_ebpf_call_name(unsigned index, char *name, size_t size);
+
+/* tell.c: a record becomes an event, about its process where it is in the tree. */
+void dn_ebpf_tell(struct dn_ebpf *ebpf, enum dn_event_type type,
+	const struct dn_wire_record *record, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
 
 /* ring.c */
 int dn_ebpf_ring_open(struct dn_ebpf *ebpf);

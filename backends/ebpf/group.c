@@ -13,6 +13,7 @@ const struct dn_ebpf_group *const dn_ebpf_groups[] = {
 	&dn_ebpf_group_latency,
 	&dn_ebpf_group_signals,
 	&dn_ebpf_group_locks,
+	&dn_ebpf_group_limits,
 };
 const unsigned dn_n_ebpf_groups = sizeof(dn_ebpf_groups) / sizeof(dn_ebpf_groups[0]);
 
