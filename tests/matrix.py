@@ -167,7 +167,7 @@ def stage_sanitizers(count, options):
 
 def stage_bare(count, options):
     """Nothing optional: the program says what it can't do without it, and does all else."""
-    folder = build(count, "bare", ["-Dlibpfm=disabled", "-Dcapng=disabled", "-Dman=disabled"], {"CC": "gcc"})
+    folder = build(count, "bare", ["-Dlibpfm=disabled", "-Dcapng=disabled", "-Debpf=disabled", "-Dman=disabled"], {"CC": "gcc"})
     if folder:
         unit(count, "bare", folder)
         integration(count, "bare", folder, ["-m", "short", "-k", "stream or fake"])
