@@ -58,7 +58,7 @@ static __noinline void report(struct seq_file *seq, struct task_struct *task)
 	struct dn_wire_record_usage record = {};
 
 	record_head(&record.head, DN_RECORD_LIVE, task, 0);
-	record.start_ns = task->start_time;
+	record.start_ns = record.birth_ns = task->start_time;
 	record.peak_rss_pages = BPF_CORE_READ(task, mm, hiwater_rss);
 	record.virtual_pages = BPF_CORE_READ(task, mm, total_vm);
 	record.threads = (u64)BPF_CORE_READ(task, signal, nr_threads);

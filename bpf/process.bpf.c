@@ -145,6 +145,7 @@ static __always_inline void tell_exit(
 		record->head.t_ns = state->exit_ns;
 		bpf_probe_read_kernel(record->head.comm, sizeof(record->head.comm), &task->comm);
 		record->start_ns = state->start_ns;
+		record->birth_ns = BPF_CORE_READ(task, group_leader, start_time);
 		record->peak_rss_pages = peak;
 		record->virtual_pages = record->threads = 0;
 		bpf_probe_read_kernel(&record->usage, sizeof(record->usage), process);

@@ -164,6 +164,41 @@ struct dn_wire_sched {
 	struct dn_wire_histogram blocked[DN_BLOCKED_N];
 };
 
+/* The group hw: the columns of hw.by_process, two and two of which are read together. */
+enum dn_wire_hw_kind {
+	DN_HW_CYCLES,
+	DN_HW_INSTRUCTIONS,
+	DN_HW_CACHE_REFERENCES,
+	DN_HW_CACHE_MISSES,
+	DN_HW_BRANCHES,
+	DN_HW_BRANCH_MISSES,
+	DN_HW_N,
+};
+
+struct dn_wire_hw {
+	struct {
+		__u64 count, enabled_ns, running_ns;
+	} kind[DN_HW_N];
+};
+
+struct dn_wire_hw_totals {
+	struct dn_wire_hw sum;
+	__u64 unread; /* times on a CPU whose counters could not be read */
+	__u64 no_room; /* times on a CPU that belong to no process of the table */
+};
+
+struct dn_wire_hw_key {
+	__u64 birth_ns;
+	__u32 pid; /* as in the records */
+	__u32 zero;
+};
+
+struct dn_wire_hw_process {
+	struct dn_wire_hw sum;
+	__u64 dead_ns; /* 0: it lives */
+	char comm[DN_WIRE_COMM];
+};
+
 /* Pages of memory of what runs: made anew by each pass over the tasks. */
 struct dn_wire_live {
 	__u64 threads, processes;
@@ -222,6 +257,7 @@ struct dn_wire_record {
 struct dn_wire_record_usage {
 	struct dn_wire_record head;
 	__u64 start_ns; /* of the process */
+	__u64 birth_ns; /* the same, or earlier: when it was forked. The keys of tables have it */
 	__u64 peak_rss_pages;
 	__u64 virtual_pages; /* LIVE */
 	__u64 threads; /* LIVE */
@@ -248,7 +284,9 @@ struct dn_wire_window {
 
 _Static_assert(sizeof(struct dn_wire_usage) == 8 * DN_USAGE_N, "no holes");
 _Static_assert(sizeof(struct dn_wire_record) == 40, "no holes");
-_Static_assert(sizeof(struct dn_wire_record_usage) == 72 + 8 * DN_USAGE_N, "no holes");
+_Static_assert(sizeof(struct dn_wire_record_usage) == 80 + 8 * DN_USAGE_N, "no holes");
+_Static_assert(sizeof(struct dn_wire_hw) == 24 * DN_HW_N, "no holes");
+_Static_assert(sizeof(struct dn_wire_hw_key) == 16, "no holes");
 _Static_assert(sizeof(struct dn_wire_record_call) == 80, "no holes");
 _Static_assert(sizeof(struct dn_wire_histogram) == 24 + 4 * DN_WIRE_BUCKETS, "no holes");
 

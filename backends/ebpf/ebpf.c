@@ -245,6 +245,8 @@ static void offer(struct dn_ebpf *ebpf, struct dn_probe *probe, const struct dn_
 			"the kernel's verifier refused its programs; --debug tells more", NULL);
 		return;
 	}
+	if (group->refuse && group->refuse(ebpf, probe, metric->metric))
+		return;
 	while (name && *name) {
 		size_t len = strcspn(name, " ");
 		char word[64];
@@ -434,6 +436,10 @@ static int ebpf_open(
 
 		if (dn_ebpf_on(ebpf, group->id) && group->start)
 			r = group->start(ebpf);
+	}
+	for (unsigned i = 0; i < dn_n_ebpf_groups && r == 0; i++) {
+		if (dn_ebpf_on(ebpf, dn_ebpf_groups[i]->id) && dn_ebpf_groups[i]->flagged)
+			dn_ebpf_groups[i]->flagged(ebpf);
 	}
 	return r;
 }

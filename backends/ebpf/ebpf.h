@@ -41,9 +41,13 @@ struct dn_ebpf_group {
 	unsigned n_metrics;
 	/* All optional. prepare: between opening and loading of each object. */
 	void (*prepare)(struct dn_ebpf *ebpf, const char *name, struct bpf_object *object);
+	/* After loading, before anything is offered: true when it refused the metric itself. */
+	bool (*refuse)(struct dn_ebpf *ebpf, struct dn_probe *probe, unsigned metric);
 	/* What belongs to the group and was attached is to be used from now on. 0 or negative
 	 * errno: the group's metrics are missing. */
 	int (*start)(struct dn_ebpf *ebpf);
+	/* What runs in the tree counts from now on. */
+	void (*flagged)(struct dn_ebpf *ebpf);
 	void (*sample)(struct dn_ebpf *ebpf, struct dn_frame *frame);
 	/* A record of the ring, bounds already checked. */
 	void (*record)(struct dn_ebpf *ebpf, const struct dn_wire_record *record, size_t size);
@@ -81,6 +85,7 @@ struct dn_ebpf {
 };
 
 /* usage.c, sched.c, syscalls.c, ...: one per group */
+extern const struct dn_ebpf_group dn_ebpf_group_hw;
 extern const struct dn_ebpf_group dn_ebpf_group_lifecycle, dn_ebpf_group_sched,
 	dn_ebpf_group_syscalls, dn_ebpf_group_latency, dn_ebpf_group_signals, dn_ebpf_group_locks,
 	dn_ebpf_group_limits;

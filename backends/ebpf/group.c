@@ -9,6 +9,7 @@ _Static_assert((int)DN_GROUP_HW == (int)DN_PROBES_HW, "as the kernel side has th
 const struct dn_ebpf_group *const dn_ebpf_groups[] = {
 	&dn_ebpf_group_lifecycle,
 	&dn_ebpf_group_sched,
+	&dn_ebpf_group_hw,
 	&dn_ebpf_group_syscalls,
 	&dn_ebpf_group_latency,
 	&dn_ebpf_group_signals,

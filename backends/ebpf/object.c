@@ -445,9 +445,10 @@ static int attach_program(struct dn_ebpf_program *entry, const struct bpf_progra
 	int r;
 
 	if (!target_of(program, &kind, name, sizeof(name), &target)) {
-		if (bpf_program__type(program) != BPF_PROG_TYPE_RAW_TRACEPOINT)
-			return 0; /* attached by its group */
-		entry->target = strdup(strchr(bpf_program__section_name(program), '/') + 1);
+		target = strchr(bpf_program__section_name(program), '/');
+		if (bpf_program__type(program) != BPF_PROG_TYPE_RAW_TRACEPOINT || !target)
+			return 0; /* attached, or run, by its group */
+		entry->target = strdup(target + 1);
 		r = bpf_raw_tracepoint_open(entry->target, entry->fd);
 		entry->absent = r == -ENOENT;
 		entry->link = r;

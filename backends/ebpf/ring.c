@@ -42,8 +42,9 @@ static int on_record(void *arg, void *data, size_t size)
 	ebpf->received++;
 	if (size < sizeof(*record) || size < size_of(record->type))
 		return 0;
-	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
-		const struct dn_ebpf_group *group = dn_ebpf_groups[i];
+	/* The process table last: when it takes a process out, the others have had their say. */
+	for (unsigned i = dn_n_ebpf_groups; i > 0; i--) {
+		const struct dn_ebpf_group *group = dn_ebpf_groups[i - 1];
 
 		if (group->record && dn_ebpf_on(ebpf, group->id))
 			group->record(ebpf, record, size);

@@ -16,7 +16,7 @@
 #include <denet/frame.h>
 
 /* Slots for the values of metrics that carry DN_FLAG_PROC. */
-#define DN_PROCESS_METRIC_MAX 32
+#define DN_PROCESS_METRIC_MAX 40
 #define DN_PROCESS_NAME_MAX 64
 #define DN_BACKEND_MAX 8
 

@@ -39,19 +39,21 @@ def plan_lines():
     return [
         "module inet_diag", "module tcp_diag",
         "module fakepmu ncounters=16",
+        denet("process", options="--probes hw"),
+        "run process-attach 0 sh -c 'burn 4000 & denet attach -q -o stream -d 0.9 --probes hw $!; status=$?; wait; exit $status'",
         denet("enough"), denet("threads", "rusage threads 3 149"), denet("daemon", "daemon 97 20"),
         "run attach 0 sh -c 'burn 1500 & denet attach -q -o stream -d 0.9 $!; status=$?; wait; exit $status'",
-        *set_up(4), denet("turns"), denet("long", LONG), denet("pair", options=f"--metrics {PAIR}"), denet("events", LONG, options=f"-e {EVENTS}"),
+        *set_up(4), denet("process-turns", LONG, "--probes hw"), denet("turns"), denet("long", LONG), denet("pair", options=f"--metrics {PAIR}"), denet("events", LONG, options=f"-e {EVENTS}"),
         *set_up(1), denet("single", LONG),
         *set_up(16, held=14), denet("squeezed", LONG),
-        *set_up(16, held=16), denet("held"),
-        *set_up(16, dead=1), denet("dead"),
+        *set_up(16, held=16), denet("held"), denet("process-held", options="--probes hw"),
+        *set_up(16, dead=1), denet("dead"), denet("process-dead", options="--probes hw"),
         *set_up(16),
         denet("nobody-3", uid=65534),
         "put /proc/sys/kernel/perf_event_paranoid 2", denet("nobody-2", uid=65534),
         "put /proc/sys/kernel/perf_event_paranoid 1", denet("nobody-1", uid=65534),
         "rmmod fakepmu", "module fakepmu ncounters=16 hybrid=1",
-        denet("hybrid"), pinned("core", 1), pinned("atom", 2),
+        denet("hybrid"), denet("process-hybrid", options="--probes hw"), pinned("core", 1), pinned("atom", 2),
     ]
 
 
@@ -133,7 +135,59 @@ def hybrid(run, core, atom):
     return None if abs(total / run.value("hw.cycles") - 1) <= 0.001 else f"{values} are not {run.value('hw.cycles')}"
 
 
+def by_process(run, rows):
+    """A row per process, each with the ratios of the whole, and together the whole. The counters are read one after the other,
+    and the emulator may stand still in between: a row can be milliseconds off, and the next one is then off the other way."""
+    found = run.value("hw.by_process")
+    if not found or len(found) < rows:
+        return f"hw.by_process has {len(found or {})} rows, expected {rows}"
+    for name, row in found.items():
+        for above, below, expected in RATIOS:
+            top, bottom = (row[metric.split(".")[1]] for metric in (above, below))
+            if abs(top - bottom * expected) > 10_000_000 * 3 * expected and row["cycles"] < 500_000_000:
+                return f"{name}: {above} over {below} is {top} / {bottom}, expected {expected}"
+    for metric in BASIC:
+        total, whole = sum(row[metric.split(".")[1]] for row in found.values()), run.value(metric)
+        if abs(total - whole) > whole * 0.002:
+            return f"the processes have {total} of {metric}, the tree {whole}"
+    return None
+
+
+def by_bpf(run):
+    for name in BASIC:
+        if run.state(name)["source"] != "perf event array at sched_switch":
+            return f"{name} is from {run.state(name)}"
+    return None
+
+
+def own_cycles(run):
+    """Each process has the cycles of its own CPU time; the command's begin at its exec, which the emulator makes long."""
+    for process in run.stream.summary["processes"]:
+        cycles, cpu_ns = process["hw"]["cycles"], process["cpu"]["total_ns"]
+        least_ns = 0 if process["pid"] == run.stream.header["pid"] else cpu_ns * 0.9 - 10_000_000
+        if not 3 * least_ns <= cycles <= 3 * (cpu_ns * 1.1 + 10_000_000):
+            return f"{process['name']}[{process['pid']}]: {cycles} cycles in {cpu_ns} ns"
+    return None
+
+
+def check_by_process(run_of):
+    """The counters that BPF programs read, for each process."""
+    whole, attach, turns, held, dead, mixed = (run_of(f"process{name}") for name in ("", "-attach", "-turns", "-held", "-dead", "-hybrid"))
+    yield "process: by BPF and exact", whole, lambda: first(by_bpf(whole), all_have(whole, [*BASIC, "hw.by_process"], "exact"))
+    yield "process: totals", whole, lambda: first(ratios(whole, RATIOS, 0.01), per_cpu_time(whole, 3, 0.05), share_of_time(whole, 1, 1))
+    yield "process: each of them", whole, lambda: first(by_process(whole, whole.truth["processes"] + 1), own_cycles(whole))
+    yield "process: the others are perf's", whole, lambda: all_have(whole, EXTRA, "exact")
+    yield "process-attach: what runs without a switch", attach, lambda: first(per_cpu_time(attach, 3, 0.05), by_process(attach, 1))
+    yield "process-turns: scaled", turns, lambda: all_have(turns, [*BASIC, "hw.by_process"], "scaled")
+    yield "process-turns: scaled right", turns, lambda: first(ratios(turns, RATIOS, 0.02), per_cpu_time(turns, 3, 0.05), share_of_time(turns, 0.5, 0.75))
+    yield "process-held: never on the PMU is missing", held, lambda: never_zero(held, [*BASIC, "hw.by_process"])
+    yield "process-dead: opens and does not count is missing", dead, lambda: never_zero(dead, ["hw.cache_references", "hw.cache_misses"])
+    yield "process-dead: the others count", dead, lambda: ratio(dead, "hw.instructions", "hw.cycles", 0.8, 0.01)
+    yield "process-hybrid: CPUs of both kinds", mixed, lambda: first(all_have(mixed, BASIC, "exact"), ratios(mixed, RATIOS, 0.01), by_process(mixed, mixed.truth["processes"] + 1))
+
+
 def check_cases(run_of):
+    yield from check_by_process(run_of)
     enough, threads, turns, pair = (run_of(name) for name in ("enough", "threads", "turns", "pair"))
     yield "enough: exact", enough, lambda: all_have(enough, BASIC + EXTRA, "exact")
     yield "enough: ratios", enough, lambda: ratios(enough, RATIOS + EXTRA_RATIOS, 0.01)

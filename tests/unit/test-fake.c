@@ -325,7 +325,7 @@ static void a_bad_script_names_its_line(void **state)
 		{"sample 1 cpu.total_ns=18446744073709551616", "line 1: not a value"},
 		{"sample 1 cpu.total_ns", "line 1: not METRIC=VALUE"},
 		{"sample 1 process.count=2", "line 1: this comes from the process table"},
-		{"process 1 7 hw.cycles=2", "line 1: this is not measured per process"},
+		{"process 1 7 hw.l1d_loads=2", "line 1: this is not measured per process"},
 		{"sample-error 1 EWHAT", "line 1: unknown error"},
 		{"lost 1 many", "line 1: not a number"},
 		{"fork 1 root root x", "line 1: the root is there already"},

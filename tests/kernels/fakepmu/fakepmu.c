@@ -15,6 +15,7 @@
 #include <linux/module.h>
 #include <linux/percpu.h>
 #include <linux/perf_event.h>
+#include <linux/sched/clock.h>
 #include <linux/sysfs.h>
 
 static int ncounters = 16, held, dead, hybrid;
@@ -70,15 +71,30 @@ static u64 counted(const struct perf_event *event)
 	return mul_u64_u32_div(event->ctx->time, (u32)(unsigned long)event->pmu_private, 1000);
 }
 
-static void fake_read(struct perf_event *event)
+/* A BPF program reads the events of a CPU without bringing their clock up to date. */
+static u64 counted_now(const struct perf_event *event)
 {
-	u64 now, before;
+	const struct perf_event_context *ctx = event->ctx;
+	u64 time = ctx->time;
+
+	if (!ctx->task)
+		time += local_clock() - ctx->timestamp;
+	return mul_u64_u32_div(time, (u32)(unsigned long)event->pmu_private, 1000);
+}
+
+static void fake_update(struct perf_event *event, u64 now)
+{
+	u64 before;
 
 	if (event->hw.state & PERF_HES_STOPPED)
 		return;
-	now = counted(event);
 	before = local64_xchg(&event->hw.prev_count, now);
 	local64_add(now - before, &event->count);
+}
+
+static void fake_read(struct perf_event *event)
+{
+	fake_update(event, counted_now(event));
 }
 
 static void fake_start(struct perf_event *event, int flags)
@@ -89,7 +105,7 @@ static void fake_start(struct perf_event *event, int flags)
 
 static void fake_stop(struct perf_event *event, int flags)
 {
-	fake_read(event);
+	fake_update(event, counted(event));
 	event->hw.state = PERF_HES_STOPPED | PERF_HES_UPTODATE;
 }
 
@@ -131,6 +147,8 @@ static int fake_init(struct perf_event *event)
 
 	if (type == event->pmu->type)
 		type = PERF_TYPE_RAW;
+	if (hybrid && event->cpu >= 0 && (event->pmu == &fake_atom) != (event->cpu & 1))
+		return -ENOENT;
 	if (is_sampling_event(event) || has_branch_stack(event))
 		return -EOPNOTSUPP;
 	for (i = 0; i < ARRAY_SIZE(rates); i++) {
