@@ -28,6 +28,28 @@ static __always_inline void credit_blocked(struct task_struct *task, struct dn_t
 		sum->blocked_ns[kind] += spent;
 }
 
+/*
+ * Most threads of most trees have not run since the last look: all that changed of such a one is
+ * how long it has been blocked.
+ */
+static __always_inline void harvest_live(
+	struct task_struct *task, struct dn_task *state, struct dn_wire_usage *process)
+{
+	struct dn_wire_totals *sum = totals();
+	u64 more;
+
+	if (state->on_ns || task->nvcsw != state->counted[DN_USAGE_VOLUNTARY] ||
+		task->nivcsw != state->counted[DN_USAGE_INVOLUNTARY]) {
+		harvest(task, state, process);
+		return;
+	}
+	more = advance(&state->counted[DN_USAGE_BLOCKED_NS], state->off_ns);
+	if (!sum || !process)
+		return;
+	sum->usage.value[DN_USAGE_BLOCKED_NS] += more;
+	__sync_fetch_and_add(&process->value[DN_USAGE_BLOCKED_NS], more);
+}
+
 static __always_inline void mark(struct task_struct *task, struct dn_wire_control *c)
 {
 	struct task_struct *leader = task->group_leader, *parent = task->real_parent;
@@ -104,7 +126,7 @@ int dn_pass(struct bpf_iter__task *ctx)
 	credit_blocked(task, state, bpf_ktime_get_ns());
 	if (BPF_CORE_READ(task, signal, live.counter) <= 0)
 		return 0; /* it told, or is about to tell, of itself */
-	harvest(task, state, process_of(task));
+	harvest_live(task, state, process_of(task));
 	c->live.threads++;
 	if (leader) {
 		u64 peak = BPF_CORE_READ(task, mm, hiwater_rss);
