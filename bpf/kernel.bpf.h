@@ -107,6 +107,7 @@ struct super_block {
 struct inode {
 	u16 i_mode;
 	unsigned long i_ino;
+	u32 i_generation;
 	struct super_block *i_sb;
 };
 
@@ -124,6 +125,12 @@ struct dentry {
 
 struct vfsmount {
 	struct dentry *mnt_root;
+};
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
 };
 
 struct path {

@@ -5,6 +5,7 @@
  * wanted is cut out when the programs are loaded (dn_features).
  */
 #include "call.bpf.h"
+#include "group-file.bpf.h"
 #include "group-limits.bpf.h"
 #include "group-locks.bpf.h"
 
@@ -78,6 +79,8 @@ int BPF_PROG(dn_sys_enter, struct pt_regs *regs, long nr)
 
 	if (!task)
 		return 0;
+	if (dn_features & DN_FEATURE_FILE)
+		file_enter(task, regs, nr);
 	if (dn_features & DN_FEATURE_LATENCY) {
 		task->latency_weight = (u32)sample_weight(DN_GROUP_LATENCY);
 		/* Nobody else needs the time of a call that is not looked at. */
@@ -127,6 +130,8 @@ int BPF_PROG(dn_sys_exit, struct pt_regs *regs, long result)
 		locks_exit(&call);
 	if (dn_features & DN_FEATURE_LIMITS)
 		limits_exit(&call);
+	if (dn_features & DN_FEATURE_FILE)
+		file_exit(&call);
 	return 0;
 }
 

@@ -162,8 +162,12 @@ static void prepare(void *arg, const char *name, struct bpf_object *object)
 	if (strcmp(name, "syscalls") == 0 && !(ebpf->features & timed))
 		dn_ebpf_leave_out(object, "dn_sys_enter");
 	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
-		if (dn_ebpf_groups[i]->prepare && dn_ebpf_on(ebpf, dn_ebpf_groups[i]->id))
-			dn_ebpf_groups[i]->prepare(ebpf, name, object);
+		const struct dn_ebpf_group *group = dn_ebpf_groups[i];
+
+		if (group->prepare && dn_ebpf_on(ebpf, group->id))
+			group->prepare(ebpf, name, object);
+		if (strcmp(name, "syscalls") == 0 && !dn_ebpf_on(ebpf, group->id))
+			dn_ebpf_leave_out_maps(object, group->maps);
 	}
 }
 
@@ -186,7 +190,7 @@ static bool reduce(void *arg, const char *program)
 			if (dn_ebpf_on(ebpf, dn_ebpf_groups[j]->id))
 				rest |= dn_ebpf_groups[j]->features;
 		}
-		ebpf->features = rest | (ebpf->features & DN_FEATURE_SAMPLED);
+		ebpf->features = rest | (ebpf->features & (DN_FEATURE_SAMPLED | DN_FEATURE_PATHS));
 		return true;
 	}
 	return false;

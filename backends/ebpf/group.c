@@ -15,6 +15,7 @@ const struct dn_ebpf_group *const dn_ebpf_groups[] = {
 	&dn_ebpf_group_signals,
 	&dn_ebpf_group_locks,
 	&dn_ebpf_group_limits,
+	&dn_ebpf_group_file,
 };
 const unsigned dn_n_ebpf_groups = sizeof(dn_ebpf_groups) / sizeof(dn_ebpf_groups[0]);
 

@@ -267,6 +267,7 @@ const struct dn_ebpf_group dn_ebpf_group_locks = {
 	.object = "locks",
 	.features = DN_FEATURE_LOCKS,
 	.sampled = true,
+	.maps = "dn_futexes dn_futex_addresses",
 	.metric = metrics,
 	.n_metrics = sizeof(metrics) / sizeof(metrics[0]),
 	.prepare = prepare,

@@ -604,3 +604,18 @@ void dn_ebpf_resize(struct bpf_object *object, const char *map, uint32_t entries
 	if (found)
 		(void)bpf_map__set_max_entries(found, entries);
 }
+
+void dn_ebpf_leave_out_maps(struct bpf_object *object, const char *maps)
+{
+	while (maps && *maps) {
+		size_t len = strcspn(maps, " ");
+		struct bpf_map *found;
+		char name[64];
+
+		snprintf(name, sizeof(name), "%.*s", (int)len, maps);
+		found = bpf_object__find_map_by_name(object, name);
+		if (found)
+			(void)bpf_map__set_autocreate(found, false);
+		maps += len + (maps[len] == ' ');
+	}
+}

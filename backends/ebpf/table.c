@@ -115,7 +115,7 @@ static int compare(const void *a, const void *b)
 const struct dn_table *dn_ebpf_table_end(struct dn_ebpf_table *table, unsigned by_column)
 {
 	sort_column = by_column;
-	if (table->n_rows > 1)
+	if (table->n_rows > 1 && by_column != DN_TABLE_AS_IS)
 		qsort(table->row, table->n_rows, sizeof(*table->row), compare);
 	table->table.row = table->row;
 	table->table.n_rows = table->n_rows;

@@ -4,6 +4,8 @@
 #ifndef DENET_EBPF_TABLE_H
 #define DENET_EBPF_TABLE_H
 
+#include <limits.h>
+
 #include <denet/table.h>
 
 struct dn_ebpf_table {
@@ -23,7 +25,9 @@ void dn_ebpf_table_add(struct dn_table_row *row, unsigned column, uint64_t value
 /* The histogram of a column, made on first use; NULL when memory is short. */
 struct dn_histogram *dn_ebpf_table_histogram(
 	struct dn_ebpf_table *table, struct dn_table_row *row, unsigned column);
-/* Sorts by the column, largest first, and sets up table->table. */
+/* Sorts by the column, largest first, and sets up table->table. DN_TABLE_AS_IS: in the order in
+ * which the rows were made. */
+#define DN_TABLE_AS_IS UINT_MAX
 const struct dn_table *dn_ebpf_table_end(struct dn_ebpf_table *table, unsigned by_column);
 void dn_ebpf_table_free(struct dn_ebpf_table *table);
 
