@@ -208,6 +208,26 @@ struct bpf_iter__task {
 	struct task_struct *task;
 };
 
+struct gendisk {
+	int major, first_minor;
+	char disk_name[32];
+};
+
+struct request_queue {
+	struct gendisk *disk;
+};
+
+struct request {
+	struct request_queue *q;
+	unsigned int cmd_flags;
+	unsigned int __data_len;
+};
+
+/* before 5.17 */
+struct request___rq_disk {
+	struct gendisk *rq_disk;
+};
+
 struct linux_binprm;
 struct seq_file;
 

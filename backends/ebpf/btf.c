@@ -442,6 +442,22 @@ static const struct btf_type *type_at(const struct dn_ebpf_btf *btf, uint32_t id
 					    : NULL;
 }
 
+/* typedef void (*btf_trace_NAME)(void *, ...): the first one is not of the event. */
+unsigned dn_ebpf_btf_arguments(const struct dn_ebpf_btf *btf, const char *name)
+{
+	const struct btf_type *type = type_at(btf, dn_ebpf_btf_id(btf, name));
+	unsigned n;
+
+	if (type && BTF_INFO_KIND(type->info) == BTF_KIND_TYPEDEF)
+		type = type_at(btf, type->type);
+	if (type && BTF_INFO_KIND(type->info) == BTF_KIND_PTR)
+		type = type_at(btf, type->type);
+	if (!type || BTF_INFO_KIND(type->info) != BTF_KIND_FUNC_PROTO)
+		return 0;
+	n = BTF_INFO_VLEN(type->info);
+	return n ? n - 1 : 0;
+}
+
 static const char *name_at(const struct dn_ebpf_btf *btf, uint32_t offset)
 {
 	return offset < btf->strings_len ? btf->strings + offset : "";

@@ -27,6 +27,8 @@ int dn_ebpf_btf_want_structs(struct dn_ebpf_btf *btf, const struct btf *local);
 int dn_ebpf_btf_walk(struct dn_ebpf_btf *btf);
 /* Type id of a wanted typedef or function; 0 when the kernel does not have it. */
 uint32_t dn_ebpf_btf_id(const struct dn_ebpf_btf *btf, const char *name);
+/* How many arguments the event of a wanted btf_trace_NAME has; 0 when it is not known. */
+unsigned dn_ebpf_btf_arguments(const struct dn_ebpf_btf *btf, const char *name);
 /* A small BTF with the wanted structs, less the members that nobody reads. The caller frees it with
  * btf__free(). */
 int dn_ebpf_btf_extract(const struct dn_ebpf_btf *btf, struct btf **ret);

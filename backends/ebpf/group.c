@@ -16,6 +16,7 @@ const struct dn_ebpf_group *const dn_ebpf_groups[] = {
 	&dn_ebpf_group_locks,
 	&dn_ebpf_group_limits,
 	&dn_ebpf_group_file,
+	&dn_ebpf_group_block,
 };
 const unsigned dn_n_ebpf_groups = sizeof(dn_ebpf_groups) / sizeof(dn_ebpf_groups[0]);
 
