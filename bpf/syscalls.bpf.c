@@ -8,6 +8,7 @@
 #include "group-file.bpf.h"
 #include "group-limits.bpf.h"
 #include "group-locks.bpf.h"
+#include "group-security.bpf.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -132,6 +133,8 @@ int BPF_PROG(dn_sys_exit, struct pt_regs *regs, long result)
 		limits_exit(&call);
 	if (dn_features & DN_FEATURE_FILE)
 		file_exit(&call);
+	if (dn_features & DN_FEATURE_SECURITY)
+		security_exit(&call);
 	return 0;
 }
 

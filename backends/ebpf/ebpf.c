@@ -244,6 +244,9 @@ static void offer(struct dn_ebpf *ebpf, struct dn_probe *probe, const struct dn_
 
 	if (!dn_metric_set_has(&ebpf->env->wanted, metric->metric))
 		return;
+	/* Of several ways to it the first one that works. */
+	if (probe->offer[metric->metric].fact == DN_FACT_OK)
+		return;
 	if (!dn_ebpf_on(ebpf, group->id)) {
 		dn_probe_refuse(probe, metric->metric, DN_FACT_BROKEN,
 			"the kernel's verifier refused its programs; --debug tells more", NULL);
