@@ -17,8 +17,9 @@ static int absent_probe(
 	backend->ops = &dn_backend_ebpf;
 	*ret_backend = backend;
 	probe->fact = DN_FACT_UNSUPPORTED;
-	probe->reason = "this denet was built without eBPF";
-	probe->hint = "build it where clang and libbpf are installed";
+	probe->reason = env->fixture ? "a recorded tree has no kernel to trace"
+				     : "this denet was built without eBPF";
+	probe->hint = env->fixture ? NULL : "build it where clang and libbpf are installed";
 	for (unsigned metric = 0; metric < DN_M_STATIC_N; metric++) {
 		if (dn_metric_group(dn_metric_info(metric)) != DN_PROBES_NONE &&
 			dn_metric_set_has(&env->wanted, metric))

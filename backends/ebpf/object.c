@@ -155,11 +155,7 @@ int dn_ebpf_objects_add_late(struct dn_ebpf_objects *objects, const char *name)
 
 static struct dn_ebpf_program *program_by_name(struct dn_ebpf_objects *objects, const char *name)
 {
-	for (unsigned i = 0; i < objects->n_programs; i++) {
-		if (strcmp(objects->program[i].name, name) == 0)
-			return &objects->program[i];
-	}
-	return NULL;
+	return (struct dn_ebpf_program *)dn_ebpf_program(objects, name);
 }
 
 static struct bpf_object *open_object(struct dn_ebpf_objects *objects, unsigned index)
@@ -529,93 +525,4 @@ void dn_ebpf_objects_close(struct dn_ebpf_objects *objects)
 	dn_ebpf_btf_free(objects->btf);
 	forget_programs(objects);
 	dn_ebpf_objects_init(objects);
-}
-
-/* Questions */
-
-struct bpf_object *dn_ebpf_object(const struct dn_ebpf_objects *objects, const char *name)
-{
-	for (unsigned i = 0; i < objects->n_objects; i++) {
-		if (strcmp(objects->object[i].image->name, name) == 0)
-			return objects->object[i].object;
-	}
-	return NULL;
-}
-
-const struct dn_ebpf_program *dn_ebpf_program(
-	const struct dn_ebpf_objects *objects, const char *name)
-{
-	return program_by_name((struct dn_ebpf_objects *)objects, name);
-}
-
-bool dn_ebpf_is_attached(const struct dn_ebpf_objects *objects, const char *name)
-{
-	const struct dn_ebpf_program *program = dn_ebpf_program(objects, name);
-
-	if (program && objects->object[program->object].opened)
-		return !program->target || dn_ebpf_btf_id(objects->btf, program->target) != 0;
-	return program && program->link >= 0;
-}
-
-int dn_ebpf_map(const struct dn_ebpf_objects *objects, const char *object, const char *map)
-{
-	struct bpf_object *found = dn_ebpf_object(objects, object);
-
-	return found ? bpf_object__find_map_fd_by_name(found, map) : -1;
-}
-
-/* Before loading */
-
-void dn_ebpf_leave_out(struct bpf_object *object, const char *program)
-{
-	struct bpf_program *found = bpf_object__find_program_by_name(object, program);
-
-	if (found)
-		bpf_program__set_autoload(found, false);
-}
-
-bool dn_ebpf_set(struct bpf_object *object, const char *name, const void *value, size_t size)
-{
-	struct bpf_map *map = bpf_object__find_map_by_name(object, ".rodata");
-	const struct btf *btf = bpf_object__btf(object);
-	int section = btf ? btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC) : -1;
-	const struct btf_type *type = section > 0 ? btf__type_by_id(btf, (uint32_t)section) : NULL;
-	size_t room = 0;
-	char *data = map ? (char *)bpf_map__initial_value(map, &room) : NULL;
-
-	for (unsigned i = 0; data && type && i < btf_vlen(type); i++) {
-		const struct btf_var_secinfo *at = &btf_var_secinfos(type)[i];
-		const struct btf_type *var = btf__type_by_id(btf, at->type);
-
-		if (strcmp(btf__name_by_offset(btf, var->name_off), name) != 0)
-			continue;
-		if (at->size != size || at->offset > room || size > room - at->offset)
-			return false;
-		memcpy(data + at->offset, value, size);
-		return true;
-	}
-	return false;
-}
-
-void dn_ebpf_resize(struct bpf_object *object, const char *map, uint32_t entries)
-{
-	struct bpf_map *found = bpf_object__find_map_by_name(object, map);
-
-	if (found)
-		(void)bpf_map__set_max_entries(found, entries);
-}
-
-void dn_ebpf_leave_out_maps(struct bpf_object *object, const char *maps)
-{
-	while (maps && *maps) {
-		size_t len = strcspn(maps, " ");
-		struct bpf_map *found;
-		char name[64];
-
-		snprintf(name, sizeof(name), "%.*s", (int)len, maps);
-		found = bpf_object__find_map_by_name(object, name);
-		if (found)
-			(void)bpf_map__set_autocreate(found, false);
-		maps += len + (maps[len] == ' ');
-	}
 }
