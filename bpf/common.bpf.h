@@ -283,10 +283,13 @@ static __noinline __attribute__((unused)) void record_head(
 static __always_inline void *record_reserve(u64 size)
 {
 	struct dn_wire_totals *t = totals();
-	void *record = bpf_ringbuf_reserve(&dn_ring, size, 0);
+	struct dn_wire_control *c = control();
+	void *record;
 
-	if (t)
-		t->events++;
+	if (!t || !c || c->ended)
+		return 0;
+	t->events++;
+	record = bpf_ringbuf_reserve(&dn_ring, size, 0);
 	if (!record)
 		lose(DN_LOSS_RING);
 	return record;

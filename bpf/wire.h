@@ -219,6 +219,8 @@ struct dn_wire_control {
 	__u32 pass; /* enum dn_wire_pass, of the next pass */
 	__u32 no_children;
 	__u32 sample_every[32]; /* by enum dn_probe_group; 0 and 1: all, ~0: none */
+	__u32 ended; /* no records any more: what was produced is received or lost */
+	__u32 zero;
 	struct dn_wire_live live;
 };
 

@@ -107,6 +107,11 @@ void dn_ebpf_cost(struct dn_backend *backend, struct dn_cost *cost)
 	if (!ebpf->loaded)
 		return;
 	cost->has_bpf = true;
+	if (ebpf->ring) {
+		cost->has_records = true;
+		cost->records_produced = dn_add_sat(cost->records_produced, ebpf->totals.events);
+		cost->records_received = dn_add_sat(cost->records_received, ebpf->received);
+	}
 	cost->has_bpf_ns |= ebpf->accounted;
 	for (unsigned i = 0; i < objects->n_programs; i++) {
 		uint64_t runs, ns;

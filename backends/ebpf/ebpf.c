@@ -531,6 +531,31 @@ static void harvest_live(struct dn_ebpf *ebpf)
 				strerror(-r)));
 }
 
+static int read_losses(struct dn_ebpf *ebpf)
+{
+	memset(ebpf->losses, 0, sizeof(ebpf->losses));
+	return dn_ebpf_read_percpu_array(ebpf, dn_ebpf_map(&ebpf->objects, "process", "dn_losses"),
+		DN_LOSS_N, sizeof(uint64_t), add_loss, ebpf->losses);
+}
+
+/* No record is produced from now on: those on their way are received or lost in a moment. */
+static int settle_records(struct dn_ebpf *ebpf)
+{
+	int r = 0;
+
+	__atomic_store_n(&ebpf->control->ended, 1, __ATOMIC_SEQ_CST);
+	for (unsigned tries = 0; tries < LAST_SWITCH_TRIES && r == 0; tries++) {
+		r = read_totals(ebpf, false);
+		dn_ebpf_ring_drain(ebpf);
+		if (r == 0)
+			r = read_losses(ebpf);
+		if (ebpf->totals.events == ebpf->received + ebpf->losses[DN_LOSS_RING])
+			break;
+		usleep(LAST_SWITCH_WAIT_US);
+	}
+	return r;
+}
+
 static int ebpf_sample(struct dn_backend *backend, struct dn_frame *frame)
 {
 	struct dn_ebpf *ebpf = (struct dn_ebpf *)backend;
@@ -544,12 +569,9 @@ static int ebpf_sample(struct dn_backend *backend, struct dn_frame *frame)
 		harvest_live(ebpf);
 		r = read_totals(ebpf, false);
 	}
-	memset(ebpf->losses, 0, sizeof(ebpf->losses));
 	dn_ebpf_ring_drain(ebpf);
 	if (r == 0)
-		r = dn_ebpf_read_percpu_array(ebpf,
-			dn_ebpf_map(&ebpf->objects, "process", "dn_losses"), DN_LOSS_N,
-			sizeof(uint64_t), add_loss, ebpf->losses);
+		r = frame->final ? settle_records(ebpf) : read_losses(ebpf);
 	if (r < 0)
 		return r;
 	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {

@@ -151,6 +151,8 @@ struct dn_cost {
 	bool has_bpf_ns; /* run times were measured (--account) */
 	uint64_t bpf_ns, bpf_runs; /* of all processes, bystanders included */
 	uint64_t load_ns, attach_ns; /* wall time of setting up */
+	bool has_records; /* some backend was told of events through a buffer that can be full */
+	uint64_t records_produced, records_received; /* the difference was lost */
 };
 
 struct dn_backend_ops;

@@ -316,6 +316,10 @@ static int summary_record(
 	dn_json_object(json);
 	dn_json_put_u64(json, "events", summary->lost_events);
 	dn_json_put_u64(json, "samples", summary->lost_samples);
+	if (summary->cost.has_records) {
+		dn_json_put_u64(json, "produced", summary->cost.records_produced);
+		dn_json_put_u64(json, "received", summary->cost.records_received);
+	}
 	dn_json_object_end(json);
 	put_self(json, summary);
 	return end(self);
