@@ -76,7 +76,8 @@ void dn_tree_exec(
 /* A new name without an exec (prctl, pthread_setname_np of the leader). */
 void dn_tree_rename(struct dn_tree *tree, pid_t pid, const char *name, size_t name_len);
 void dn_tree_exit(struct dn_tree *tree, pid_t pid, uint64_t t_ns);
-/* The same by a source that knows how it ended, and whose values of the process are its last ones. */
+/* The same by a source that knows how it ended, and whose values of the process are its last ones.
+ */
 void dn_tree_exit_status(struct dn_tree *tree, pid_t pid, int wait_status, uint64_t t_ns);
 
 struct dn_process *dn_tree_find(struct dn_tree *tree, pid_t pid); /* live only; NULL if unknown */

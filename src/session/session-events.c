@@ -39,7 +39,8 @@ void dn_session_event(struct dn_session *session, enum dn_event_type type,
 		.process = process,
 		.text = text};
 
-	/* Births before the header are what was there before, and the summary is the last record. */
+	/* Births before the header are what was there before, and the summary is the last record.
+	 */
 	if (!session->header_done || !session->measuring)
 		return;
 	for (unsigned i = 0; i < session->n_sinks; i++)
