@@ -14,7 +14,7 @@
 
 struct bpf_object;
 
-/* Made by the build (bpf/embed.c). */
+/* Made by the build (bpf/embed.py). */
 struct dn_ebpf_image {
 	const char *name; /* "process", "syscalls", ... */
 	bool hash; /* the build for kernels without task storage in tracing programs */
