@@ -7,6 +7,9 @@
 
 #include "common.bpf.h"
 
+/* What the kernel makes of an interrupted call on its way out; programs see EINTR or a new call. */
+#define ERESTARTSYS 512
+
 struct call {
 	struct pt_regs *regs;
 	struct dn_task *task;

@@ -17,8 +17,6 @@
 #define FUTEX_LOCK_PI2 13
 #define FUTEX_CMD_MASK 127
 
-/* What the kernel makes of an interrupted call on its way out; programs see EINTR or a new call. */
-#define ERESTARTSYS 512
 #define ERESTARTNOHAND 514
 #define ERESTART_RESTARTBLOCK 516
 

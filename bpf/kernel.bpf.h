@@ -138,6 +138,48 @@ struct path {
 	struct dentry *dentry;
 };
 
+enum sock_flags {
+	SOCK_DEAD,
+	SOCK_DONE,
+};
+
+struct sock_common {
+	unsigned short skc_family;
+	unsigned char skc_state;
+	unsigned long skc_flags;
+};
+
+struct socket;
+struct sock {
+	struct sock_common __sk_common;
+	int sk_err;
+	struct socket *sk_socket;
+	u16 sk_protocol;
+	u16 sk_type;
+};
+
+struct socket {
+	struct sock *sk;
+};
+
+struct socket_alloc {
+	struct socket socket;
+	struct inode vfs_inode;
+};
+
+struct unix_sock {
+	struct sock *peer;
+};
+
+struct tcp_sock {
+	u32 segs_in;
+	u64 bytes_received;
+	u64 bytes_sent;
+	u64 bytes_retrans;
+	u32 total_retrans;
+	u32 srtt_us;
+};
+
 struct file {
 	struct inode *f_inode;
 	struct path f_path;
@@ -226,6 +268,19 @@ struct request {
 /* before 5.17 */
 struct request___rq_disk {
 	struct gendisk *rq_disk;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	u32 fd;
+	struct file *file;
+};
+
+struct bpf_iter__bpf_map_elem {
+	struct bpf_iter_meta *meta;
+	void *key;
+	void *value;
 };
 
 struct linux_binprm;

@@ -8,6 +8,7 @@
 #include "group-file.bpf.h"
 #include "group-limits.bpf.h"
 #include "group-locks.bpf.h"
+#include "group-network.bpf.h"
 #include "group-security.bpf.h"
 
 struct {
@@ -135,6 +136,8 @@ int BPF_PROG(dn_sys_exit, struct pt_regs *regs, long result)
 		file_exit(&call);
 	if (dn_features & DN_FEATURE_SECURITY)
 		security_exit(&call);
+	if (dn_features & DN_FEATURE_NETWORK)
+		network_exit(&call);
 	return 0;
 }
 

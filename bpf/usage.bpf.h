@@ -67,32 +67,6 @@ static __noinline __attribute__((unused)) void read_usage(
 	v[DN_USAGE_ERRORS] = state->errors;
 }
 
-/*
- * What is new of one counter; 0 when somebody else was quicker. Without branches, as twenty of
- * these in a row would otherwise cost the verifier its time, and the user the start.
- */
-static __always_inline u64 advance(u64 *counted, u64 value)
-{
-	u64 old = *counted, more = value - old, mask = ~(u64)((s64)more >> 63);
-
-	KEEP(mask);
-	more &= mask;
-	KEEP(more);
-#ifdef DENET_HASH
-	*counted = old + more; /* no compare-and-swap on the kernels that need this build */
-#else
-	{
-		u64 differs = __sync_val_compare_and_swap(counted, old, old + more) ^ old;
-
-		KEEP(differs);
-		mask = ((differs | -differs) >> 63) - 1;
-		KEEP(mask);
-		more &= mask;
-	}
-#endif
-	return more;
-}
-
 static __noinline __attribute__((unused)) struct dn_wire_usage *process_of(struct task_struct *task)
 {
 	u32 tgid = (u32)task->tgid;

@@ -140,8 +140,12 @@ static void add_objects(struct dn_ebpf *ebpf)
 	if (ebpf->features & ~(uint32_t)(DN_FEATURE_SAMPLED | DN_FEATURE_PATHS))
 		(void)dn_ebpf_objects_add(&ebpf->objects, "syscalls");
 	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
-		if (dn_ebpf_on(ebpf, dn_ebpf_groups[i]->id) && dn_ebpf_groups[i]->object)
+		if (!dn_ebpf_on(ebpf, dn_ebpf_groups[i]->id))
+			continue;
+		if (dn_ebpf_groups[i]->object)
 			(void)dn_ebpf_objects_add(&ebpf->objects, dn_ebpf_groups[i]->object);
+		if (dn_ebpf_groups[i]->late)
+			(void)dn_ebpf_objects_add_late(&ebpf->objects, dn_ebpf_groups[i]->late);
 	}
 }
 

@@ -35,6 +35,7 @@ struct dn_ebpf_metric {
 struct dn_ebpf_group {
 	enum dn_probe_group id;
 	const char *object; /* its own object; NULL: none */
+	const char *late; /* another one, loaded when it is first needed */
 	uint32_t features; /* enum dn_wire_feature of the system call programs */
 	bool sampled; /* its programs ask sample_weight() */
 	const char *maps; /* names: maps in their object that are not made while the group is off */
@@ -89,7 +90,8 @@ struct dn_ebpf {
 extern const struct dn_ebpf_group dn_ebpf_group_hw;
 extern const struct dn_ebpf_group dn_ebpf_group_lifecycle, dn_ebpf_group_sched,
 	dn_ebpf_group_syscalls, dn_ebpf_group_latency, dn_ebpf_group_signals, dn_ebpf_group_locks,
-	dn_ebpf_group_limits, dn_ebpf_group_file, dn_ebpf_group_block, dn_ebpf_group_security;
+	dn_ebpf_group_limits, dn_ebpf_group_file, dn_ebpf_group_block, dn_ebpf_group_security,
+	dn_ebpf_group_network;
 
 bool dn_ebpf_has(const struct dn_ebpf *ebpf, unsigned metric); /* assigned */
 bool dn_ebpf_on(const struct dn_ebpf *ebpf, enum dn_probe_group id);

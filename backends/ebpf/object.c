@@ -14,9 +14,10 @@
 
 #include "object.h"
 
-/* Made by the first object, used by all. */
-static const char *const shared_maps[DN_EBPF_SHARED_MAX] = {
-	"dn_tasks", "dn_control", "dn_losses", "dn_totals", "dn_ring", "dn_processes"};
+/* Made by the first object that has them, used by all. */
+static const char *const shared_maps[DN_EBPF_SHARED_MAX] = {"dn_tasks", "dn_control", "dn_losses",
+	"dn_totals", "dn_ring", "dn_processes", "dn_sockets", "dn_network", "dn_network_times",
+	"dn_socket_owners"};
 
 /* libbpf's hooks have no argument of ours: there is one thread, and one load at a time. */
 static struct dn_ebpf_objects *loading;
@@ -62,11 +63,12 @@ static bool target_of(const struct bpf_program *program, enum target_kind *ret_k
 
 		if ((size_t)(slash - section) != len || memcmp(section, kinds[i].section, len) != 0)
 			continue;
-		snprintf(name, size, "%s%s",
+		/* "dn_iter/bpf_map_elem/MAP": of one map. */
+		snprintf(name, size, "%s%.*s",
 			i == TARGET_TRACEPOINT ? "btf_trace_"
 			: i == TARGET_ITER     ? "bpf_iter_"
 					       : "",
-			slash + 1);
+			(int)strcspn(slash + 1, "/"), slash + 1);
 		*ret_kind = (enum target_kind)i;
 		*ret_target = slash + 1;
 		return true;
@@ -252,7 +254,7 @@ static int share_maps(struct dn_ebpf_objects *objects, struct bpf_object *object
 		struct bpf_map *map = bpf_object__find_map_by_name(object, shared_maps[i]);
 		int r = 0;
 
-		if (!map)
+		if (!map || !bpf_map__autocreate(map))
 			continue;
 		if (!loaded && objects->shared[i] >= 0)
 			r = bpf_map__reuse_fd(map, objects->shared[i]);
@@ -433,7 +435,27 @@ int dn_ebpf_objects_load(struct dn_ebpf_objects *objects, int sys_fd)
 
 /* Attaching */
 
-static int attach_program(struct dn_ebpf_program *entry, const struct bpf_program *program)
+static int attach_iterator(
+	const struct dn_ebpf_program *entry, struct bpf_object *object, const char *target)
+{
+	const char *map = strchr(target, '/');
+	union bpf_iter_link_info info = {0};
+	LIBBPF_OPTS(bpf_link_create_opts, opts);
+
+	if (map) {
+		int fd = bpf_object__find_map_fd_by_name(object, map + 1);
+
+		if (fd < 0)
+			return fd;
+		info.map.map_fd = (uint32_t)fd;
+		opts.iter_info = &info;
+		opts.iter_info_len = sizeof(info);
+	}
+	return bpf_link_create(entry->fd, 0, BPF_TRACE_ITER, &opts);
+}
+
+static int attach_program(
+	struct dn_ebpf_program *entry, struct bpf_object *object, const struct bpf_program *program)
 {
 	enum target_kind kind;
 	const char *target;
@@ -451,7 +473,7 @@ static int attach_program(struct dn_ebpf_program *entry, const struct bpf_progra
 		return r < 0 ? r : 0;
 	}
 	if (kind == TARGET_ITER)
-		r = bpf_link_create(entry->fd, 0, BPF_TRACE_ITER, NULL);
+		r = attach_iterator(entry, object, target);
 	else
 		r = bpf_raw_tracepoint_open(NULL, entry->fd);
 	if (r >= 0)
@@ -473,7 +495,7 @@ static void attach_object(struct dn_ebpf_objects *objects, struct bpf_object *ob
 		if (!entry || !bpf_program__autoload(program))
 			continue;
 		entry->fd = bpf_program__fd(program);
-		entry->error = attach_program(entry, program);
+		entry->error = attach_program(entry, object, program);
 	}
 }
 

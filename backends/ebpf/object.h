@@ -26,7 +26,7 @@ extern const unsigned dn_n_ebpf_images;
 
 #define DN_EBPF_OBJECTS_MAX 16
 #define DN_EBPF_PROGRAMS_MAX 96
-#define DN_EBPF_SHARED_MAX 6
+#define DN_EBPF_SHARED_MAX 10
 
 /* What became of one program. */
 struct dn_ebpf_program {
