@@ -80,17 +80,20 @@ struct task_io_accounting {
 	u64 rchar, wchar, syscr, syscw, read_bytes, write_bytes, cancelled_write_bytes;
 };
 
+struct mm_struct;
 struct signal_struct {
 	atomic_t live;
 	int nr_threads;
 	int group_exit_code;
 	unsigned int flags;
 	unsigned long maxrss;
+	struct mm_struct *oom_mm;
 };
 
 struct mm_struct {
 	unsigned long total_vm;
 	unsigned long hiwater_rss;
+	unsigned long brk;
 };
 
 struct super_block;
@@ -108,6 +111,7 @@ struct inode {
 	u16 i_mode;
 	unsigned long i_ino;
 	u32 i_generation;
+	s64 i_size;
 	struct super_block *i_sb;
 };
 
@@ -205,6 +209,10 @@ struct sigaction {
 
 struct k_sigaction {
 	struct sigaction sa;
+};
+
+struct kmem_cache {
+	unsigned int size;
 };
 
 struct thread_info {

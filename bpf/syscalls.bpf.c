@@ -9,6 +9,7 @@
 #include "group-limits.bpf.h"
 #include "group-locks.bpf.h"
 #include "group-network.bpf.h"
+#include "group-memory.bpf.h"
 #include "group-security.bpf.h"
 
 struct {
@@ -83,6 +84,10 @@ int BPF_PROG(dn_sys_enter, struct pt_regs *regs, long nr)
 		return 0;
 	if (dn_features & DN_FEATURE_FILE)
 		file_enter(task, regs, nr);
+	if (dn_features & DN_FEATURE_MEMORY)
+		memory_enter(task, regs, nr);
+	if (!(dn_features & (DN_FEATURE_LATENCY | DN_FEATURE_TIMED_OTHERS)))
+		return 0;
 	if (dn_features & DN_FEATURE_LATENCY) {
 		task->latency_weight = (u32)sample_weight(DN_GROUP_LATENCY);
 		/* Nobody else needs the time of a call that is not looked at. */
@@ -138,6 +143,8 @@ int BPF_PROG(dn_sys_exit, struct pt_regs *regs, long result)
 		security_exit(&call);
 	if (dn_features & DN_FEATURE_NETWORK)
 		network_exit(&call);
+	if (dn_features & DN_FEATURE_MEMORY)
+		memory_exit(&call);
 	return 0;
 }
 

@@ -153,8 +153,7 @@ static void add_objects(struct dn_ebpf *ebpf)
 
 static void prepare(void *arg, const char *name, struct bpf_object *object)
 {
-	const uint32_t timed =
-		DN_FEATURE_LATENCY | DN_FEATURE_FILE | DN_FEATURE_NETWORK | DN_FEATURE_LOCKS;
+	const uint32_t entered = DN_FEATURE_LATENCY | DN_FEATURE_TIMED_OTHERS | DN_FEATURE_MEMORY;
 	struct dn_ebpf *ebpf = arg;
 	struct stat st;
 	uint32_t ns = 0;
@@ -163,7 +162,7 @@ static void prepare(void *arg, const char *name, struct bpf_object *object)
 		ns = (uint32_t)st.st_ino;
 	(void)dn_ebpf_set(object, "dn_pid_ns", &ns, sizeof(ns));
 	(void)dn_ebpf_set(object, "dn_features", &ebpf->features, sizeof(ebpf->features));
-	if (strcmp(name, "syscalls") == 0 && !(ebpf->features & timed))
+	if (strcmp(name, "syscalls") == 0 && !(ebpf->features & entered))
 		dn_ebpf_leave_out(object, "dn_sys_enter");
 	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
 		const struct dn_ebpf_group *group = dn_ebpf_groups[i];

@@ -91,7 +91,7 @@ extern const struct dn_ebpf_group dn_ebpf_group_hw;
 extern const struct dn_ebpf_group dn_ebpf_group_lifecycle, dn_ebpf_group_sched,
 	dn_ebpf_group_syscalls, dn_ebpf_group_latency, dn_ebpf_group_signals, dn_ebpf_group_locks,
 	dn_ebpf_group_limits, dn_ebpf_group_file, dn_ebpf_group_block, dn_ebpf_group_security,
-	dn_ebpf_group_network;
+	dn_ebpf_group_network, dn_ebpf_group_memory;
 
 bool dn_ebpf_has(const struct dn_ebpf *ebpf, unsigned metric); /* assigned */
 bool dn_ebpf_on(const struct dn_ebpf *ebpf, enum dn_probe_group id);

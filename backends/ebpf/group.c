@@ -19,6 +19,7 @@ const struct dn_ebpf_group *const dn_ebpf_groups[] = {
 	&dn_ebpf_group_block,
 	&dn_ebpf_group_security,
 	&dn_ebpf_group_network,
+	&dn_ebpf_group_memory,
 };
 const unsigned dn_n_ebpf_groups = sizeof(dn_ebpf_groups) / sizeof(dn_ebpf_groups[0]);
 

@@ -184,6 +184,7 @@ static void finish(struct dn_ebpf *ebpf)
 const struct dn_ebpf_group dn_ebpf_group_limits = {
 	.id = DN_PROBES_LIMITS,
 	.features = DN_FEATURE_LIMITS,
+	.maps = "dn_limits dn_limits_by_call",
 	.sampled = true,
 	.metric = metrics,
 	.n_metrics = sizeof(metrics) / sizeof(metrics[0]),

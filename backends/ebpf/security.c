@@ -387,6 +387,7 @@ const struct dn_ebpf_group dn_ebpf_group_security = {
 	.id = DN_PROBES_SECURITY,
 	.object = "security",
 	.features = DN_FEATURE_SECURITY,
+	.maps = "dn_security dn_security_windows",
 	.sampled = true,
 	.metric = metrics,
 	.n_metrics = sizeof(metrics) / sizeof(metrics[0]),
