@@ -47,6 +47,21 @@ int BPF_PROG(dn_fork, struct task_struct *parent, struct task_struct *child)
 	return 0;
 }
 
+#ifdef DENET_HASH
+/* A thread that isn't the leader executes: from then on it has the leader's number. */
+static __always_inline struct dn_task *take_number(struct task_struct *task, u32 old)
+{
+	struct dn_task *state = bpf_map_lookup_elem(&dn_tasks, &old);
+	u32 tid = (u32)task->pid;
+
+	if (!state || tid == old)
+		return 0;
+	bpf_map_update_elem(&dn_tasks, &tid, state, BPF_ANY);
+	bpf_map_delete_elem(&dn_tasks, &old);
+	return bpf_map_lookup_elem(&dn_tasks, &tid);
+}
+#endif
+
 DN_TASK_TRACEPOINT(sched_process_exec)
 int dn_exec(unsigned long long *ctx)
 {
@@ -55,6 +70,10 @@ int dn_exec(unsigned long long *ctx)
 	struct dn_wire_totals *sum = totals();
 	struct dn_wire_record *record;
 
+#ifdef DENET_HASH
+	if (!state)
+		state = take_number(task, (u32)ctx[1]);
+#endif
 	if (!state || !sum)
 		return 0;
 	if (state->flags & DN_TASK_WAITS_FOR_EXEC)

@@ -15,11 +15,8 @@
 #include <denet/fs.h>
 
 #include "ebpf.h"
+#include "refusal.h"
 
-#define HINT_CAPABILITIES                                                                          \
-	"setcap cap_bpf,cap_perfmon+ep on the denet binary; in a container --cap-add BPF "         \
-	"--cap-add "                                                                               \
-	"PERFMON"
 /* Of the first pid namespace: PROC_PID_INIT_INO. */
 #define INIT_PID_NS UINT32_C(0xEFFFFFFC)
 
@@ -71,26 +68,6 @@ static int try_bpf(void)
 		return -errno;
 	close(fd);
 	return 0;
-}
-
-struct refusal {
-	enum dn_fact fact;
-	const char *reason, *hint;
-};
-
-static struct refusal explain(struct dn_ebpf *ebpf, struct dn_probe *probe, const char *what, int r)
-{
-	struct refusal refusal = {.fact = dn_fact_from_errno(r)};
-
-	if (r == -ENOENT && strcmp(what, "BTF") == 0) {
-		refusal.reason = "this kernel has no BTF (/sys/kernel/btf/vmlinux)";
-		refusal.hint = "a kernel with CONFIG_DEBUG_INFO_BTF";
-		return refusal;
-	}
-	refusal.reason = dn_probe_printf(probe, "%s: %s", what, strerror(-r));
-	if (r == -EPERM || r == -EACCES)
-		refusal.hint = HINT_CAPABILITIES;
-	return refusal;
 }
 
 /* Which groups, which objects */
@@ -201,11 +178,11 @@ static bool reduce(void *arg, const char *program)
 
 /* Offers */
 
-static struct refusal explain_program(
+static struct dn_ebpf_refusal explain_program(
 	struct dn_ebpf *ebpf, struct dn_probe *probe, const char *name, size_t len)
 {
 	struct dn_ebpf_objects *objects = &ebpf->objects;
-	struct refusal refusal = {DN_FACT_UNSUPPORTED, NULL, NULL};
+	struct dn_ebpf_refusal refusal = {DN_FACT_UNSUPPORTED, NULL, NULL};
 	char word[64];
 
 	snprintf(word, sizeof(word), "%.*s", (int)len, name);
@@ -263,7 +240,7 @@ static void offer(struct dn_ebpf *ebpf, struct dn_probe *probe, const struct dn_
 
 		snprintf(word, sizeof(word), "%.*s", (int)len, name);
 		if (!dn_ebpf_is_attached(&ebpf->objects, word)) {
-			struct refusal refusal = explain_program(ebpf, probe, name, len);
+			struct dn_ebpf_refusal refusal = explain_program(ebpf, probe, name, len);
 
 			dn_probe_refuse(
 				probe, metric->metric, refusal.fact, refusal.reason, refusal.hint);
@@ -280,7 +257,8 @@ static void offer(struct dn_ebpf *ebpf, struct dn_probe *probe, const struct dn_
 			probe, metric->metric, metric->quality, metric->source, metric->reason);
 }
 
-static void refuse_all(struct dn_ebpf *ebpf, struct dn_probe *probe, const struct refusal *refusal)
+static void refuse_all(
+	struct dn_ebpf *ebpf, struct dn_probe *probe, const struct dn_ebpf_refusal *refusal)
 {
 	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
 		const struct dn_ebpf_group *group = dn_ebpf_groups[i];
@@ -337,13 +315,13 @@ static void ebpf_close(struct dn_backend *backend)
 	free(ebpf);
 }
 
-static int load(struct dn_ebpf *ebpf, struct dn_probe *probe, struct refusal *ret)
+static int load(struct dn_ebpf *ebpf, struct dn_probe *probe, struct dn_ebpf_refusal *ret)
 {
 	struct dn_ebpf_objects *objects = &ebpf->objects;
 	int r = try_bpf();
 
 	if (r < 0) {
-		*ret = explain(ebpf, probe, "bpf(2)", r);
+		*ret = dn_ebpf_explain(probe, "bpf(2)", r);
 		return r;
 	}
 	objects->prepare = prepare;
@@ -355,15 +333,21 @@ static int load(struct dn_ebpf *ebpf, struct dn_probe *probe, struct refusal *re
 	if (r < 0) {
 		bool btf = !objects->btf;
 
-		*ret = explain(ebpf, probe, btf ? "BTF" : "loading the BPF programs", r);
+		*ret = dn_ebpf_explain(probe, btf ? "BTF" : "loading the BPF programs", r);
 		if (r == -EACCES)
-			*ret = (struct refusal){DN_FACT_BROKEN,
+			*ret = (struct dn_ebpf_refusal){DN_FACT_BROKEN,
 				"the kernel's verifier refused the BPF programs; --debug tells "
 				"more",
 				NULL};
+		/* bpf(2) itself was allowed. */
+		if (r == -EPERM && !btf)
+			(void)dn_ebpf_explain_memlock(probe, ret);
 		return r;
 	}
 	dn_ebpf_objects_attach(objects);
+	if (!dn_ebpf_is_attached(objects, "dn_fork") &&
+		dn_ebpf_explain_lockdown(ebpf->env->sys_fd, ret))
+		return -EPERM;
 	ebpf->loaded = true;
 	return 0;
 }
@@ -371,10 +355,10 @@ static int load(struct dn_ebpf *ebpf, struct dn_probe *probe, struct refusal *re
 static int ebpf_probe(
 	const struct dn_env *env, struct dn_probe *probe, struct dn_backend **ret_backend)
 {
-	static const struct refusal recorded = {
+	static const struct dn_ebpf_refusal recorded = {
 		DN_FACT_UNSUPPORTED, "a recorded tree has no kernel to trace", NULL};
 	struct dn_ebpf *ebpf = calloc(1, sizeof(*ebpf));
-	struct refusal refusal;
+	struct dn_ebpf_refusal refusal;
 	int cpus, r;
 
 	if (!ebpf)
