@@ -147,7 +147,7 @@ static void prepare(void *arg, const char *name, struct bpf_object *object)
 		if (group->prepare && dn_ebpf_on(ebpf, group->id))
 			group->prepare(ebpf, name, object);
 		if (strcmp(name, "syscalls") == 0 && !dn_ebpf_on(ebpf, group->id))
-			dn_ebpf_leave_out_maps(object, group->maps);
+			dn_ebpf_shrink_maps(object, group->maps);
 	}
 }
 

@@ -38,7 +38,7 @@ struct dn_ebpf_group {
 	const char *late; /* another one, loaded when it is first needed */
 	uint32_t features; /* enum dn_wire_feature of the system call programs */
 	bool sampled; /* its programs ask sample_weight() */
-	const char *maps; /* names: maps in their object that are not made while the group is off */
+	const char *maps; /* names: maps in their object that are small while the group is off */
 	const struct dn_ebpf_metric *metric;
 	unsigned n_metrics;
 	/* All optional. prepare: between opening and loading of each object. */

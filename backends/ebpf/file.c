@@ -191,7 +191,7 @@ static void prepare(struct dn_ebpf *ebpf, const char *name, struct bpf_object *o
 	if (ebpf->features & DN_FEATURE_PATHS)
 		dn_ebpf_resize(object, "dn_file_paths", paths);
 	else
-		dn_ebpf_leave_out_maps(object, PATH_MAPS);
+		dn_ebpf_shrink_maps(object, PATH_MAPS);
 }
 
 static bool refuse(struct dn_ebpf *ebpf, struct dn_probe *probe, unsigned metric)

@@ -85,7 +85,7 @@ void dn_ebpf_resize(struct bpf_object *object, const char *map, uint32_t entries
 		(void)bpf_map__set_max_entries(found, entries);
 }
 
-void dn_ebpf_leave_out_maps(struct bpf_object *object, const char *maps)
+void dn_ebpf_shrink_maps(struct bpf_object *object, const char *maps)
 {
 	while (maps && *maps) {
 		size_t len = strcspn(maps, " ");
@@ -95,7 +95,7 @@ void dn_ebpf_leave_out_maps(struct bpf_object *object, const char *maps)
 		snprintf(name, sizeof(name), "%.*s", (int)len, maps);
 		found = bpf_object__find_map_by_name(object, name);
 		if (found)
-			(void)bpf_map__set_autocreate(found, false);
+			(void)bpf_map__set_max_entries(found, 1);
 		maps += len + (maps[len] == ' ');
 	}
 }

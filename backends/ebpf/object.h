@@ -95,7 +95,10 @@ void dn_ebpf_leave_out(struct bpf_object *object, const char *program);
 /* Writes a constant of .rodata; false when the object has none of that name and size. */
 bool dn_ebpf_set(struct bpf_object *object, const char *name, const void *value, size_t size);
 void dn_ebpf_resize(struct bpf_object *object, const char *map, uint32_t entries);
-/* Names, separated by spaces, of maps that no live code uses with the constants as they are. */
-void dn_ebpf_leave_out_maps(struct bpf_object *object, const char *maps);
+/*
+ * Names, separated by spaces, of maps that no live code uses with the constants as they are: one
+ * entry each. They can't be left out: older verifiers also look at functions that nobody calls.
+ */
+void dn_ebpf_shrink_maps(struct bpf_object *object, const char *maps);
 
 #endif
