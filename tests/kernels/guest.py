@@ -14,8 +14,13 @@ import tarfile
 from packages import CACHE, ROOT, Unavailable, busybox, call, locked
 
 HERE = pathlib.Path(__file__).resolve().parent
-WORKLOADS = ["autoreap", "burn", "daemon", "faults", "forkstorm", "sleeps", "spike", "tcp", "threads", "write"]
-HELPERS = ["as", "loop", "rusage"]
+WORKLOADS = ["autoreap", "blockio", "burn", "capper", "connects", "daemon", "denysys", "faults", "forkexec", "forkstorm", "futexes", "latencies",
+             "leaderexit", "limiter", "mapper", "signaler", "sleeps", "sockbytes", "spike", "syscalls", "sysloop", "tcp", "threadexec", "threads",
+             "write"]
+HELPERS = ["as", "filecaps", "loop", "rusage"]
+# For network bytes by sock_diag, and for a scratch disk, /dev/vda.
+MODULES = ["inet_diag", "tcp_diag", "virtio_pci", "virtio_blk"]
+DISK_BYTES = 64 << 20
 MACHINES = {
     # One thread: with one per CPU, code that the kernel patches is now and then run half patched. Without cx16: with it, guests die too.
     "amd64": ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=single", "-cpu", "max,-cx16"],
@@ -23,7 +28,7 @@ MACHINES = {
 }
 CONSOLE = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
 COMPILER = {"amd64": "gcc", "arm64": "aarch64-linux-gnu-gcc"}
-BOOT_SECONDS, RUN_SECONDS = 60, 240
+BOOT_SECONDS, RUN_SECONDS = 90, 480
 
 
 class Silent(Exception):
@@ -36,6 +41,10 @@ def host_arch():
 
 def programs(arch):
     """The static workloads and helpers, made when a source is newer."""
+    return locked(lambda: make_programs(arch))
+
+
+def make_programs(arch):
     folder = CACHE / f"programs-{arch}"
     folder.mkdir(parents=True, exist_ok=True)
     if not shutil.which(COMPILER[arch]):
@@ -71,6 +80,10 @@ def fake_pmu(kernel):
 
     locked(build)
     return target
+
+
+def stem(path):
+    return path.name.partition(".ko")[0].replace("-", "_")
 
 
 def module_bytes(path):
@@ -122,8 +135,10 @@ def initramfs(arch, denet, plan, modules):
     archive.add("plan", 0o100644, plan.encode())
     for path in programs(arch):
         archive.program(f"bin/{path.name}", path.read_bytes())
-    for path in modules:
-        archive.add(f"modules/{path.name.partition('.ko')[0]}.ko", 0o100644, module_bytes(path))
+    for name, files in modules.items():
+        archive.add(f"modules/{name}", 0o100644, "".join(f"{stem(path)}\n" for path in files).encode())
+    for path in dict.fromkeys(path for files in modules.values() for path in files):
+        archive.add(f"modules/{stem(path)}.ko", 0o100644, module_bytes(path))
     return archive.finish()
 
 
@@ -157,7 +172,9 @@ def boot(slot, arch, kernel, denet, plan, modules, options=()):
     folder.mkdir(parents=True, exist_ok=True)
     initrd, log = folder / "initrd", folder / "console"
     initrd.write_bytes(initramfs(arch, denet, plan, modules))
-    command = [*MACHINES[arch], *(options or ["-smp", "2"]), "-m", "768", "-kernel", kernel.image, "-initrd", initrd,
+    with open(folder / "disk", "wb") as disk:
+        disk.truncate(DISK_BYTES)
+    command = [*MACHINES[arch], *options, "-drive", f"file={folder}/disk,format=raw,if=none,id=disk", "-device", "virtio-blk-pci,drive=disk", "-m", "768", "-kernel", kernel.image, "-initrd", initrd,
                "-append", f"console={CONSOLE[arch]} quiet panic=-1", "-display", "none", "-no-reboot", "-nodefaults", "-serial", f"file:{log}", "-monitor", "none"]
     for _ in range(3):
         log.write_bytes(b"")

@@ -98,13 +98,19 @@ class Kernel:
         self.image = next((path for pattern in ("boot/vmlinu[xz]-*", "usr/boot/vmlinu[xz]-*", f"usr/lib/modules/{release}/vmlinu[xz]*") for path in folder.glob(pattern)), None)
 
     def modules(self, names):
-        """The files of these modules, the ones that they need first."""
-        base = next((p for p in (self.folder / "lib/modules", self.folder / "usr/lib/modules") if p.exists()), None)
-        files = []
-        for name in names:
-            found = sorted(base.glob(f"{self.release}/**/{name}.ko*")) if base else []
-            files += found[:1]
-        return files
+        """{name: [file, ...]}: of each module that is not built in its files, those that it needs first."""
+        base = next((p for p in (self.folder / "lib/modules", self.folder / "usr/lib/modules") if p.exists()), self.folder)
+        # One module may be told of by two spellings.
+        files = {path.name.partition(".ko")[0].replace("-", "_"): path for path in base.glob(f"{self.release}/**/*.ko*")}
+
+        def needed(name):
+            path = files.get(name.replace("-", "_"))
+            if not path:
+                return []
+            depends = call(["/sbin/modinfo", "-F", "depends", path]).strip().split(",")
+            return list(dict.fromkeys([*(file for word in depends if word for file in needed(word)), path]))
+
+        return {name: needed(name) for name in names if needed(name)}
 
 
 def kernel(slot, suites, pattern, arch, headers=False, refresh=False):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The guest with the synthetic PMU of fakepmu/: every ratio and every share of time is known in advance."""
-from checks import CPU_SHARE, CPU_SLACK, Run, close, evaluate, has, ratio, stands
+from checks import CPU_SHARE, CPU_SLACK, SET_UP, Run, close, evaluate, first, has, ratio, stands
 
 RATIOS = [
     ("hw.instructions", "hw.cycles", 0.8),
@@ -30,36 +30,31 @@ def plan_lines():
     def set_up(ncounters=16, held=0, dead=0):
         return [f"put {PARAMETERS}/ncounters {ncounters}", f"put {PARAMETERS}/held {held}", f"put {PARAMETERS}/dead {dead}"]
 
-    def denet(name, command=STORM, options="", uid=0):
-        return f"run {name} {uid} denet run -q -o stream {options} -- {command}"
+    def denet(name, command=STORM, options="", who="root"):
+        return f"run {name} {who} denet run -q -o stream {options} -- {command}"
 
     def pinned(name, cpus):
-        return f"run {name} 0 taskset {cpus} denet run -q -o stream -- {STORM}"
+        return f"run {name} root taskset {cpus} denet run -q -o stream -- {STORM}"
 
     return [
-        "module inet_diag", "module tcp_diag",
+        *SET_UP,
         "module fakepmu ncounters=16",
         denet("process", options="--probes hw"),
-        "run process-attach 0 sh -c 'burn 4000 & denet attach -q -o stream -d 0.9 --probes hw $!; status=$?; wait; exit $status'",
+        "run process-attach root sh -c 'burn 4000 & denet attach -q -o stream -d 0.9 --probes hw $!; status=$?; wait; exit $status'",
         denet("enough"), denet("threads", "rusage threads 3 149"), denet("daemon", "daemon 97 20"),
-        "run attach 0 sh -c 'burn 1500 & denet attach -q -o stream -d 0.9 $!; status=$?; wait; exit $status'",
+        "run attach root sh -c 'burn 1500 & denet attach -q -o stream -d 0.9 $!; status=$?; wait; exit $status'",
         *set_up(4), denet("process-turns", LONG, "--probes hw"), denet("turns"), denet("long", LONG), denet("pair", options=f"--metrics {PAIR}"), denet("events", LONG, options=f"-e {EVENTS}"),
         *set_up(1), denet("single", LONG),
         *set_up(16, held=14), denet("squeezed", LONG),
         *set_up(16, held=16), denet("held"), denet("process-held", options="--probes hw"),
         *set_up(16, dead=1), denet("dead"), denet("process-dead", options="--probes hw"),
         *set_up(16),
-        denet("nobody-3", uid=65534),
-        "put /proc/sys/kernel/perf_event_paranoid 2", denet("nobody-2", uid=65534),
-        "put /proc/sys/kernel/perf_event_paranoid 1", denet("nobody-1", uid=65534),
+        denet("nobody-3", who="nobody"),
+        "put /proc/sys/kernel/perf_event_paranoid 2", denet("nobody-2", who="nobody"),
+        "put /proc/sys/kernel/perf_event_paranoid 1", denet("nobody-1", who="nobody"),
         "rmmod fakepmu", "module fakepmu ncounters=16 hybrid=1",
         denet("hybrid"), denet("process-hybrid", options="--probes hw"), pinned("core", 1), pinned("atom", 2),
     ]
-
-
-def first(*answers):
-    """The first complaint."""
-    return next((answer for answer in answers if answer), None)
 
 
 def all_have(run, names, *qualities):
@@ -247,7 +242,7 @@ def scaled_exactly_when(run):
     return f"hw.running_ratio is 1, but {scaled} are scaled" if taken == 1 and scaled else None
 
 
-def check_slot(results, laws):
+def check_slot(results, laws, slot):
     names = [line.split()[1] for line in plan_lines() if line.startswith("run ")]
     runs = {name: Run(results.case(name), laws) for name in names}
     for name, run in runs.items():

@@ -5,6 +5,7 @@
  * without connections (EAGAIN). Truth: all of it.
  */
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "workload.h"
@@ -29,6 +30,7 @@ int main(int argc, char **argv)
 	struct sockaddr_in open_address, closed_address;
 	int listener = bound(&open_address, SOCK_NONBLOCK);
 	int closed = bound(&closed_address, 0); /* keeps the port, and never listens */
+	struct pollfd incoming = {.fd = listener, .events = POLLIN};
 
 	if (listen(listener, 16) < 0)
 		die("listen");
@@ -38,6 +40,9 @@ int main(int argc, char **argv)
 		if (out < 0 ||
 			connect(out, (struct sockaddr *)&open_address, sizeof(open_address)) < 0)
 			die("connect");
+		/* The client may know of its connection before the listener does. */
+		if (poll(&incoming, 1, -1) != 1)
+			die("poll");
 		in = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 		if (in < 0)
 			die("accept4");
