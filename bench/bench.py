@@ -191,7 +191,75 @@ def stats(work, quick):
     os.unlink(path)
 
 
-SECTIONS = {"launch": launch, "hyperfine": hyperfine, "slowdown": slowdown, "sampler": sampler, "stats": stats}
+def beside(argv, what):
+    """The operation's cost in a process that the tool does not watch, while the tool runs."""
+    watcher = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    time.sleep(1.5)
+    cost = float(subprocess.run(what, capture_output=True, text=True, check=True).stdout)
+    os.killpg(watcher.pid, signal.SIGINT)
+    try:
+        watcher.wait(10)
+    except subprocess.TimeoutExpired:
+        os.killpg(watcher.pid, signal.SIGKILL)
+        watcher.wait()
+    return cost
+
+
+def tracing(work, quick):
+    print("## Tracing: ns per operation (smallest of many chunks, best of the rounds), x of the bare program\n")
+    binary = os.path.join(work, "chunks")
+    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", binary, os.path.join(HERE, "chunks.c")], check=True)
+    run = lambda *a: [DENET, "run", "-q", "-o", "/dev/null", *a, "--"]
+    wraps = [("bare", []), ("denet, perf tier", run("--backend", "perf")), ("denet, default probes", run()),
+             ("denet --probes latency", run("--probes", "latency")), ("denet --probes latency --sample latency=1/16", run("--probes", "latency", "--sample", "latency=1/16")),
+             ("denet --probes all", run("--probes", "all"))]
+    if tool("perf"):
+        wraps.append(("perf stat -e raw_syscalls:sys_enter", ["perf", "stat", "-x,", "-o", "/dev/null", "-e", "raw_syscalls:sys_enter", "--"]))
+    if tool("strace"):
+        wraps.append(("strace -c -f", ["strace", "-c", "-f", "-o", "/dev/null"]))
+    watchers = []
+    if tool("bpftrace"):
+        watchers += [("bpftrace, count by name", ["bpftrace", "-e", "tracepoint:raw_syscalls:sys_exit { @[args->id] = count(); }"]),
+                     ("bpftrace, latency", ["bpftrace", "-e", "tracepoint:raw_syscalls:sys_enter { @s[tid] = nsecs; } "
+                                            "tracepoint:raw_syscalls:sys_exit /@s[tid]/ { @[args->id] = hist(nsecs - @s[tid]); delete(@s[tid]); }"])]
+    if os.access("/usr/sbin/syscount", os.X_OK):
+        watchers += [("syscount", ["/usr/sbin/syscount"]), ("syscount -L", ["/usr/sbin/syscount", "-L"])]
+    watchers += [("bystander of denet, default probes", run() + ["sleep", "60"]),
+                 ("bystander of denet --probes latency", run("--probes", "latency") + ["sleep", "60"])]
+    best, kinds = {}, (("getppid", "getppid"), ("read + write of 1 byte (dd bs=1)", "dd"), ("write + read of a pipe", "pair"))
+    for _ in range(2 if quick else 5):
+        for label, wrap in wraps:
+            for _, kind in kinds:
+                chunks = "40" if label.startswith("strace") else "3000"
+                done = subprocess.run([*wrap, binary, kind, chunks], capture_output=True, text=True)
+                if done.returncode == 0:
+                    best[label, kind] = min(best.get((label, kind), 1e12), float(done.stdout))
+        for label, argv in watchers:
+            for _, kind in kinds[:1]:
+                best[label, kind] = min(best.get((label, kind), 1e12), beside(argv, [binary, kind, "3000"]))
+    rows = []
+    for label, _ in wraps + watchers:
+        rows.append([label] + [f"{best[label, kind]:,.0f} ({best[label, kind] / best['bare', kind]:.2f} x)" if (label, kind) in best else "-" for _, kind in kinds])
+    table(["", *(title for title, _ in kinds)], rows)
+    print("Start: what a run of the eBPF tier adds before the command begins, ms\n")
+    times = []
+    for groups in ("", "latency", "all"):
+        got = []
+        for _ in range(5 if quick else 25):
+            out = os.path.join(work, "start.json")
+            subprocess.run([DENET, "run", "-q", "-o", out, *(["--probes", groups] if groups else []), "--", "/bin/true"], check=True)
+            last = json.loads(open(out).read().splitlines()[-1])["self"]
+            if last.get("load_ns") is not None:
+                got.append(((last["load_ns"] + last["attach_ns"]) / 1e6, last["bpf_programs"]))
+        if got:
+            times.append([f"denet --probes {groups}" if groups else "denet, default probes", got[0][1], f"{min(got)[0]:.1f}", f"{sorted(got)[len(got) // 2][0]:.1f}"])
+    if tool("bpftrace"):
+        got = timer(work, 3, 0, [("bpftrace", ["bpftrace", "-e", "BEGIN { exit(); }"])])["bpftrace"]
+        times.append(["bpftrace -e 'BEGIN { exit(); }', whole", 1, f"{got['min'] / 1e6:.1f}", f"{got['median'] / 1e6:.1f}"])
+    table(["", "programs", "min", "median"], times)
+
+
+SECTIONS = {"launch": launch, "hyperfine": hyperfine, "slowdown": slowdown, "sampler": sampler, "stats": stats, "tracing": tracing}
 
 
 def main():
