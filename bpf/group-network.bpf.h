@@ -27,6 +27,14 @@ struct {
 	__type(value, struct dn_wire_unix);
 } dn_unix SEC(".maps");
 
+/* Nobody writes it: it would not fit on the stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct dn_wire_unix);
+} dn_unix_new SEC(".maps");
+
 /* Set before loading: enum dn_wire_socket_call by index. */
 const volatile u8 dn_socket_calls[DN_CALLS_N];
 
@@ -173,23 +181,24 @@ static __always_inline u64 unix_count(u64 *counter, u64 n)
 /* Made by whoever comes first: a receive may return before the send does. */
 static __always_inline struct dn_wire_unix *unix_queue(u64 receiver)
 {
-	struct dn_wire_unix *queue = bpf_map_lookup_elem(&dn_unix, &receiver), made = {};
+	struct dn_wire_unix *queue = bpf_map_lookup_elem(&dn_unix, &receiver), *made;
 	u64 inode = unix_inode((struct sock *)receiver);
+	u32 zero = 0;
 
-	if (queue && queue->inode != inode) {
-		if (queue->inode == 0) {
-			queue->inode = inode; /* it was accepted */
-		} else {
-			/* Another socket where that one was. */
-			bpf_map_delete_elem(&dn_unix, &receiver);
-			queue = 0;
-		}
+	if (queue && queue->inode && queue->inode != inode) {
+		/* Another socket where that one was. */
+		bpf_map_delete_elem(&dn_unix, &receiver);
+		queue = 0;
 	}
-	if (queue)
-		return queue;
-	made.inode = inode;
-	bpf_map_update_elem(&dn_unix, &receiver, &made, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&dn_unix, &receiver);
+	if (!queue) {
+		made = bpf_map_lookup_elem(&dn_unix_new, &zero);
+		if (made)
+			bpf_map_update_elem(&dn_unix, &receiver, made, BPF_NOEXIST);
+		queue = bpf_map_lookup_elem(&dn_unix, &receiver);
+	}
+	if (queue && !queue->inode)
+		queue->inode = inode; /* it is new, or was accepted */
+	return queue;
 }
 
 DN_OF_NUMBERS int unix_sent(u64 receiver, u64 n, u64 since_ns, u64 now_ns)

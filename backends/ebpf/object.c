@@ -22,19 +22,35 @@ static const char *const shared_maps[DN_EBPF_SHARED_MAX] = {"dn_tasks", "dn_cont
 /* libbpf's hooks have no argument of ours: there is one thread, and one load at a time. */
 static struct dn_ebpf_objects *loading;
 
+/* "prog 'NAME': BPF program load failed: ...": the one that the kernel refused. */
+static void note_refused(struct dn_ebpf_objects *objects, const char *text)
+{
+	static const char begin[] = "prog '", end[] = "': BPF program load failed";
+	const char *at = strstr(text, end), *name = at ? strstr(text, begin) : NULL;
+
+	if (!name || name > at)
+		return;
+	name += sizeof(begin) - 1;
+	snprintf(objects->refused, sizeof(objects->refused), "%.*s", (int)(at - name), name);
+}
+
+/* Of each message the end, which has the verifier's verdict. */
 static int keep_log(enum libbpf_print_level level, const char *format, va_list args)
 {
-	size_t room;
-	int n;
+	const size_t most = sizeof(loading->log) / 2;
+	char *text;
+	size_t n, from;
 
-	if (!loading || level > LIBBPF_WARN)
+	if (!loading || level > LIBBPF_WARN || vasprintf(&text, format, args) < 0)
 		return 0;
-	if (loading->log_len > sizeof(loading->log) / 2)
+	note_refused(loading, text);
+	n = strlen(text);
+	from = n > most ? n - most : 0;
+	if (loading->log_len + (n - from) >= sizeof(loading->log))
 		loading->log_len = 0; /* the last words count */
-	room = sizeof(loading->log) - loading->log_len;
-	n = vsnprintf(loading->log + loading->log_len, room, format, args);
-	if (n > 0)
-		loading->log_len += (size_t)n < room ? (size_t)n : room - 1;
+	memcpy(loading->log + loading->log_len, text + from, n - from + 1);
+	loading->log_len += n - from;
+	free(text);
 	return 0;
 }
 
@@ -266,24 +282,6 @@ static int share_maps(struct dn_ebpf_objects *objects, struct bpf_object *object
 	return 0;
 }
 
-/* "prog 'NAME': BPF program load failed: ...": the one that the kernel refused. */
-static struct dn_ebpf_program *culprit(struct dn_ebpf_objects *objects)
-{
-	static const char mark[] = "': BPF program load failed";
-	char *at = strstr(objects->log, mark), *start;
-
-	if (!at)
-		return NULL;
-	for (start = at; start > objects->log && start[-1] != '\''; start--)
-		continue;
-	for (unsigned i = 0; i < objects->n_programs; i++) {
-		if (strlen(objects->program[i].name) == (size_t)(at - start) &&
-			memcmp(objects->program[i].name, start, (size_t)(at - start)) == 0)
-			return &objects->program[i];
-	}
-	return NULL;
-}
-
 /* The verifier's verdict stands in its last lines. */
 static void keep_refusal(struct dn_ebpf_objects *objects, const char *name)
 {
@@ -314,7 +312,7 @@ static int load_object(struct dn_ebpf_objects *objects, unsigned index, struct b
 			objects->prepare(objects->arg, name, object);
 		choose_programs(objects, object);
 		objects->log_len = 0;
-		objects->log[0] = '\0';
+		objects->log[0] = objects->refused[0] = '\0';
 		r = share_maps(objects, object, false);
 		if (r == 0)
 			r = bpf_object__load(object);
@@ -324,7 +322,7 @@ static int load_object(struct dn_ebpf_objects *objects, unsigned index, struct b
 			objects->object[index].object = object;
 			return 0;
 		}
-		bad = culprit(objects);
+		bad = program_by_name(objects, objects->refused);
 		keep_refusal(objects, bad ? bad->name : name);
 		bpf_object__close(object);
 		object = NULL;

@@ -58,6 +58,7 @@ struct dn_ebpf_objects {
 	int shared[DN_EBPF_SHARED_MAX]; /* maps that all objects share: descriptors */
 	char log[4096]; /* what libbpf and the verifier said last, for --debug */
 	size_t log_len;
+	char refused[64]; /* the program that the kernel did not take */
 	char refusals[2048]; /* the telling lines for each program that was refused */
 	size_t refusals_len;
 	uint64_t load_ns, attach_ns;
