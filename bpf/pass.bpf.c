@@ -15,17 +15,23 @@ static __always_inline void thread_begins(struct task_struct *task, struct dn_ta
 }
 
 /* Of one that was woken and waits for a CPU it is not known yet how long it was blocked. */
+/* A thread that was woken and waits for a CPU has the rest of its time when it runs: only then it
+ * is known how much of it was waiting. */
 static __always_inline void credit_blocked(struct task_struct *task, struct dn_task *state, u64 now)
 {
-	u64 spent = task_state_of(task) ? owed(state, now) : 0;
-	u64 kind = state->kind;
 	struct dn_wire_totals *sum = totals();
+	u64 spent, index;
+	u32 kind;
 
-	if (!sum || kind >= DN_BLOCKED_N)
+	if (!(task_state_of(task) & ~(u64)TASK_WAKING))
 		return;
-	KEEP(kind);
-	if (kind > DN_BLOCKED_NONE && kind < DN_BLOCKED_N)
-		sum->blocked_ns[kind] += spent;
+	spent = owed(state, now, &kind);
+	index = kind;
+	if (!sum || index >= DN_BLOCKED_N)
+		return;
+	KEEP(index);
+	if (index > DN_BLOCKED_NONE && index < DN_BLOCKED_N)
+		__sync_fetch_and_add(&sum->blocked_ns[index], spent);
 }
 
 /*
@@ -46,7 +52,7 @@ static __always_inline void harvest_live(
 	more = advance(&state->counted[DN_USAGE_BLOCKED_NS], state->off_ns);
 	if (!sum || !process)
 		return;
-	sum->usage.value[DN_USAGE_BLOCKED_NS] += more;
+	__sync_fetch_and_add(&sum->usage.value[DN_USAGE_BLOCKED_NS], more);
 	__sync_fetch_and_add(&process->value[DN_USAGE_BLOCKED_NS], more);
 }
 

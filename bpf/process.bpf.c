@@ -216,6 +216,14 @@ static __always_inline void switched_out(struct task_struct *task, bool preempte
 		state->on_ns = 0;
 		return;
 	}
+	/* Kernels were seen to skip the event of a switch: it can't go without having come. */
+	if (!state->on_ns &&
+		(state->owed_ns || task->sched_info.run_delay != state->delay_seen_ns)) {
+		u32 kind;
+
+		state->on_ns = now;
+		state->pending_ns = owed(state, now, &kind);
+	}
 	account_wait(task, state);
 	if (state->on_ns)
 		state->on_cpu_ns += now - state->on_ns;
@@ -244,6 +252,7 @@ static __always_inline void switched_out(struct task_struct *task, bool preempte
 static __always_inline void switched_in(struct task_struct *task, u64 now)
 {
 	struct dn_task *state = task_find(task);
+	u32 kind;
 
 	if (!state)
 		return;
@@ -256,7 +265,7 @@ static __always_inline void switched_in(struct task_struct *task, u64 now)
 	}
 	if (!(state->flags & DN_TASK_ACTIVE))
 		return;
-	state->pending_ns = owed(state, now);
+	state->pending_ns = owed(state, now, &kind);
 	state->owed_ns = 0;
 }
 

@@ -14,6 +14,7 @@
 
 #define SIGNAL_GROUP_EXIT 0x4
 #define TASK_DEAD 0x80
+#define TASK_WAKING 0x200
 
 /* What a process used, by tgid: from its first reading to its end. */
 struct {
@@ -93,7 +94,8 @@ DN_VERIFIED_ONCE int settle(struct dn_task *state, const struct dn_wire_usage *n
 	for (u32 i = 0; i < DN_USAGE_N; i++) {
 		u64 more = advance(&state->counted[i], now->value[i]);
 
-		sum->usage.value[i] += more;
+		/* A pass may be preempted here by a switch on its own CPU that adds too. */
+		__sync_fetch_and_add(&sum->usage.value[i], more);
 		__sync_fetch_and_add(&process->value[i], more);
 	}
 	return 0;
@@ -168,11 +170,16 @@ static __noinline __attribute__((unused)) u32 kind_of(struct task_struct *task)
 	return kind;
 }
 
-/* The blocked time up to now that is in no sum yet, which it is from here on. One wins it. */
-static __always_inline u64 owed(struct dn_task *state, u64 now)
+/*
+ * The blocked time up to now that is in no sum yet, which it is from here on, and what it was
+ * blocked in. One wins it: who reads the kind before it has won has that of the interval won.
+ */
+static __always_inline u64 owed(struct dn_task *state, u64 now, u32 *kind)
 {
 	u64 from = state->owed_ns;
 
+	KEEP(from);
+	*kind = *(volatile u32 *)&state->kind;
 	if (!from || from >= now)
 		return 0;
 #ifdef DENET_HASH

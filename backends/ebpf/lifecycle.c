@@ -129,9 +129,12 @@ static void on_exit_record(struct dn_ebpf *ebpf, const struct dn_wire_record_usa
 	struct lifecycle *self = data_of(ebpf);
 	struct dn_process *process = dn_tree_find(ebpf->core->tree, (pid_t)record->head.pid);
 	int status = (int)record->head.value;
+	uint64_t start = record->start_ns;
 
-	if (record->head.t_ns >= record->start_ns)
-		dn_histogram_add(&self->lifetime, record->head.t_ns - record->start_ns, 1);
+	/* The command lives from when it is let through its gate. */
+	if (!ebpf->env->attach && (pid_t)record->head.pid == ebpf->env->targets[0])
+		start = ebpf->core->t0_ns;
+	dn_histogram_add(&self->lifetime, dn_sub_sat(record->head.t_ns, start), 1);
 	if (WIFSIGNALED(status))
 		self->signal[WTERMSIG(status) & 127]++;
 	else

@@ -3,7 +3,8 @@
  * latencies [N=7] [MS=11]: N times each: nanosleep of MS ms, ppoll of nothing with a timeout of MS
  * ms, a read of a pipe that a child writes to after MS ms (its sleeps are clock_nanosleep), a futex
  * wait with a timeout of MS ms. Truth: count, errors and the durations that CLOCK_MONOTONIC saw
- * around the calls: never shorter than what the kernel sees inside.
+ * around the calls, never shorter than what the kernel sees inside: their sum, and those of rank
+ * 50, 95 and 99 percent.
  */
 #include <linux/futex.h>
 #include <poll.h>
@@ -11,9 +12,11 @@
 
 #include "workload.h"
 
+#define WAITS_MAX 1000
+
 struct timing {
 	const char *name, *kind; /* the call; what the thread waits for */
-	uint64_t count, errors, sum_ns, min_ns, max_ns;
+	uint64_t count, errors, sum_ns, ns[WAITS_MAX];
 };
 
 static struct timing timings[] = {
@@ -50,13 +53,22 @@ static void time_once(struct timing *timing, unsigned which)
 	ns = clock_ns(CLOCK_MONOTONIC) - start;
 	if (which == 3 ? r != -1 || errno != ETIMEDOUT : r != 0)
 		die(timing->name);
-	timing->count++;
+	timing->ns[timing->count++] = ns;
 	timing->errors += r < 0;
 	timing->sum_ns += ns;
-	if (ns > timing->max_ns)
-		timing->max_ns = ns;
-	if (ns < timing->min_ns || timing->count == 1)
-		timing->min_ns = ns;
+}
+
+static int compare(const void *a, const void *b)
+{
+	uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+
+	return (left > right) - (left < right);
+}
+
+/* The timing whose rank is so many percent of all; they are sorted. */
+static unsigned long long rank(const struct timing *timing, unsigned percent)
+{
+	return timing->ns[(timing->count * percent + 99) / 100 - (percent > 0)];
 }
 
 /* The child writes MS ms after it was told to, so that each read waits. */
@@ -92,6 +104,8 @@ int main(int argc, char **argv)
 	char text[2048];
 	size_t length = 0;
 
+	if (n < 1 || n > WAITS_MAX)
+		return 98;
 	pause_for.tv_sec = (time_t)(ns / 1000000000);
 	pause_for.tv_nsec = (long)(ns % 1000000000);
 	for (unsigned which = 0; which < 4; which++) {
@@ -102,12 +116,14 @@ int main(int argc, char **argv)
 		else
 			for (uint64_t i = 0; i < n; i++)
 				time_once(t, which);
+		qsort(t->ns, t->count, sizeof(t->ns[0]), compare);
 		length += (size_t)snprintf(text + length, sizeof(text) - length,
 			"%s\"%s\":{\"kind\":\"%s\",\"count\":%llu,\"errors\":%llu,\"sum_ns\":%llu,"
-			"\"min_ns\":%llu,\"max_ns\":%llu}",
+			"\"min_ns\":%llu,\"p50_ns\":%llu,\"p95_ns\":%llu,\"p99_ns\":%llu,\"max_"
+			"ns\":%llu}",
 			which ? "," : "", t->name, t->kind, (unsigned long long)t->count,
-			(unsigned long long)t->errors, (unsigned long long)t->sum_ns,
-			(unsigned long long)t->min_ns, (unsigned long long)t->max_ns);
+			(unsigned long long)t->errors, (unsigned long long)t->sum_ns, rank(t, 0),
+			rank(t, 50), rank(t, 95), rank(t, 99), rank(t, 100));
 	}
 	emit("{\"processes\":2,\"asked_ns\":%llu,\"calls\":{%s}}", (unsigned long long)ns, text);
 	return 0;

@@ -51,6 +51,8 @@ int main(int argc, char **argv)
 	if (wait4(pid, &status, 0, &usage) < 0)
 		die("wait4");
 	read_io(&after);
+	/* Among the busiest of its tree, it is in every list of them. */
+	burn(CLOCK_PROCESS_CPUTIME_ID, 23 * MS);
 	emit("{\"status\":%d,\"read_chars\":%llu,\"write_chars\":%llu,\"read_calls\":%llu,\"write_"
 	     "calls\":%llu,"
 	     "\"cpu_us\":%lld,\"minor_faults\":%ld,\"voluntary\":%ld,\"peak_rss_bytes\":%llu}",
