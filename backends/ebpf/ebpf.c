@@ -492,7 +492,7 @@ static void tell_losses(struct dn_ebpf *ebpf)
 #define LAST_SWITCH_TRIES 100
 #define LAST_SWITCH_WAIT_US 100
 
-static int read_totals(struct dn_ebpf *ebpf, bool final)
+int dn_ebpf_read_totals(struct dn_ebpf *ebpf, bool final)
 {
 	int fd = dn_ebpf_map(&ebpf->objects, "process", "dn_totals"), r;
 
@@ -532,7 +532,7 @@ static int settle_records(struct dn_ebpf *ebpf)
 
 	__atomic_store_n(&ebpf->control->ended, 1, __ATOMIC_SEQ_CST);
 	for (unsigned tries = 0; tries < LAST_SWITCH_TRIES && r == 0; tries++) {
-		r = read_totals(ebpf, false);
+		r = dn_ebpf_read_totals(ebpf, false);
 		dn_ebpf_ring_drain(ebpf);
 		if (r == 0)
 			r = read_losses(ebpf);
@@ -549,12 +549,12 @@ static int ebpf_sample(struct dn_backend *backend, struct dn_frame *frame)
 	bool alive;
 	int r;
 
-	r = read_totals(ebpf, frame->final);
+	r = dn_ebpf_read_totals(ebpf, frame->final);
 	/* Of those that ended all is known: for a short command no pass is ever needed. */
 	alive = ebpf->env->attach || ebpf->totals.exits < ebpf->totals.forks + 1;
 	if (r == 0 && alive) {
 		harvest_live(ebpf);
-		r = read_totals(ebpf, false);
+		r = dn_ebpf_read_totals(ebpf, false);
 	}
 	dn_ebpf_ring_drain(ebpf);
 	if (r == 0)

@@ -93,6 +93,8 @@ extern const struct dn_ebpf_group dn_ebpf_group_lifecycle, dn_ebpf_group_sched,
 	dn_ebpf_group_limits, dn_ebpf_group_file, dn_ebpf_group_block, dn_ebpf_group_security,
 	dn_ebpf_group_network, dn_ebpf_group_memory;
 
+/* Sums of all CPUs into totals. final: waits a little for those whose last switch is to come. */
+int dn_ebpf_read_totals(struct dn_ebpf *ebpf, bool final);
 bool dn_ebpf_has(const struct dn_ebpf *ebpf, unsigned metric); /* assigned */
 bool dn_ebpf_on(const struct dn_ebpf *ebpf, enum dn_probe_group id);
 void dn_ebpf_degrade(

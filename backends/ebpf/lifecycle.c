@@ -270,8 +270,11 @@ static void sample(struct dn_ebpf *ebpf, struct dn_frame *frame)
 	uint64_t user, system;
 
 	check_losses(ebpf);
-	if (ebpf->env->per_process || frame->final)
+	if (ebpf->env->per_process || frame->final) {
 		(void)dn_ebpf_pass(ebpf, DN_PASS_REPORT, on_live);
+		/* After its parts, so that no part is more than the whole. */
+		(void)dn_ebpf_read_totals(ebpf, false);
+	}
 	for (unsigned i = 0; i < N_COUNTERS; i++) {
 		if (dn_ebpf_has(ebpf, counters[i].metric))
 			dn_frame_u64(frame, counters[i].metric, usage->value[counters[i].usage]);
