@@ -264,6 +264,24 @@ static void choose_programs(struct dn_ebpf_objects *objects, struct bpf_object *
 	}
 }
 
+/* Kernels that need this build warn of tables that allocate while programs run. */
+static void allocate_ahead(struct bpf_object *object)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, object)
+	{
+		enum bpf_map_type type = bpf_map__type(map);
+
+		if (type != BPF_MAP_TYPE_HASH && type != BPF_MAP_TYPE_PERCPU_HASH)
+			continue;
+		(void)bpf_map__set_map_flags(
+			map, bpf_map__map_flags(map) & ~(__u32)BPF_F_NO_PREALLOC);
+		if (bpf_map__max_entries(map) > 16384)
+			(void)bpf_map__set_max_entries(map, 16384);
+	}
+}
+
 static int share_maps(struct dn_ebpf_objects *objects, struct bpf_object *object, bool loaded)
 {
 	for (unsigned i = 0; i < DN_EBPF_SHARED_MAX; i++) {
@@ -313,6 +331,8 @@ static int load_object(struct dn_ebpf_objects *objects, unsigned index, struct b
 		choose_programs(objects, object);
 		objects->log_len = 0;
 		objects->log[0] = objects->refused[0] = '\0';
+		if (objects->hash)
+			allocate_ahead(object);
 		r = share_maps(objects, object, false);
 		if (r == 0)
 			r = bpf_object__load(object);
