@@ -5,6 +5,7 @@ The truth of a command is what wait4() gave the program that started it (the wor
 the kernel, at different moments.
 """
 import json
+import os
 import pathlib
 import subprocess
 
@@ -243,7 +244,7 @@ def test_what_lives_is_counted_in_between(tier, denet, background):
     """Processes and threads that have not ended are in the samples: as many as there are."""
     out = denet.path("hold.jsonl")
     process = denet.popen(denet.argv(["-i", "20"], ["hold", "3", "2"], out), stdin=subprocess.PIPE)
-    wait_until(lambda: b'"count":4,"threads":6,' in pathlib.Path(out).read_bytes())
+    wait_until(lambda: os.path.exists(out) and b'"count":4,"threads":6,' in pathlib.Path(out).read_bytes())
     result = denet.finish(process, out)
     assert result.rc == 0 and max(result.series("process.count")) == 4
     check_lives(result, 4, 0, 2)
