@@ -128,8 +128,11 @@ int dn_exit(unsigned long long *ctx)
 	struct dn_task *state = task_find(task);
 	struct dn_wire_totals *sum = totals();
 
-	if (!state || !(state->flags & DN_TASK_ACTIVE) || !sum ||
-		BPF_CORE_READ(task, signal, live.counter) > 0)
+	if (!state || !(state->flags & DN_TASK_ACTIVE) || !sum)
+		return 0;
+	/* Its last switch has the rest; should the kernel skip that, this much is not lost. */
+	harvest(task, state, process_of(task));
+	if (BPF_CORE_READ(task, signal, live.counter) > 0)
 		return 0;
 	state->flags |= DN_TASK_LAST;
 	state->exit_ns = bpf_ktime_get_ns();
@@ -208,6 +211,7 @@ static __always_inline void switched_out(struct task_struct *task, bool preempte
 {
 	struct dn_task *state = task_find(task);
 	struct dn_wire_usage *process;
+	u32 tgid = (u32)task->tgid;
 	u64 why;
 
 	if (!state)
@@ -231,7 +235,8 @@ static __always_inline void switched_out(struct task_struct *task, bool preempte
 	state->owed_ns = 0;
 	why = task_state_of(task);
 	if (why & TASK_DEAD) {
-		process = process_of(task);
+		/* It was made at the exit, and may be gone when others were quicker. */
+		process = bpf_map_lookup_elem(&dn_processes, &tgid);
 		harvest(task, state, process);
 		if (state->flags & DN_TASK_LAST && process)
 			tell_exit(task, state, process);

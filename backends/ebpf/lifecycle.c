@@ -219,7 +219,15 @@ static void resync(struct dn_ebpf *ebpf)
 	}
 }
 
-static void check_losses(struct dn_ebpf *ebpf)
+static void degrade_ends(struct dn_ebpf *ebpf, const char *reason)
+{
+	dn_ebpf_degrade(ebpf, DN_M_process_exited, DN_QUALITY_LOWER_BOUND, reason);
+	dn_ebpf_degrade(ebpf, DN_M_process_count, DN_QUALITY_LOWER_BOUND, reason);
+	dn_ebpf_degrade(ebpf, DN_M_process_exits, DN_QUALITY_LOWER_BOUND, reason);
+	dn_ebpf_degrade(ebpf, DN_M_process_lifetime, DN_QUALITY_LOWER_BOUND, reason);
+}
+
+static void check_losses(struct dn_ebpf *ebpf, bool final)
 {
 	struct lifecycle *self = data_of(ebpf);
 	static const char text[] = "records of births and deaths were lost";
@@ -227,10 +235,12 @@ static void check_losses(struct dn_ebpf *ebpf)
 	if (ebpf->losses[DN_LOSS_RING] > ebpf->losses_told[DN_LOSS_RING]) {
 		self->resync = true;
 		dn_ebpf_degrade(ebpf, DN_M_process_started, DN_QUALITY_LOWER_BOUND, text);
-		dn_ebpf_degrade(ebpf, DN_M_process_exited, DN_QUALITY_LOWER_BOUND, text);
-		dn_ebpf_degrade(ebpf, DN_M_process_count, DN_QUALITY_LOWER_BOUND, text);
-		dn_ebpf_degrade(ebpf, DN_M_process_exits, DN_QUALITY_LOWER_BOUND, text);
-		dn_ebpf_degrade(ebpf, DN_M_process_lifetime, DN_QUALITY_LOWER_BOUND, text);
+		degrade_ends(ebpf, text);
+	}
+	/* The last look has waited for them. */
+	if (final && ebpf->totals.leaving > ebpf->totals.exits) {
+		self->resync = true;
+		degrade_ends(ebpf, "the last switch of a process that ended was not seen");
 	}
 	if (self->resync && ebpf->process_source)
 		resync(ebpf);
@@ -269,7 +279,7 @@ static void sample(struct dn_ebpf *ebpf, struct dn_frame *frame)
 	const struct dn_wire_usage *usage = &ebpf->totals.usage;
 	uint64_t user, system;
 
-	check_losses(ebpf);
+	check_losses(ebpf, frame->final);
 	if (ebpf->env->per_process || frame->final) {
 		(void)dn_ebpf_pass(ebpf, DN_PASS_REPORT, on_live);
 		/* After its parts, so that no part is more than the whole. */
