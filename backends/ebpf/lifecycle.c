@@ -79,6 +79,7 @@ struct lifecycle {
 	uint64_t code[256], signal[128];
 	bool resync; /* records were lost: the table is compared with what lives */
 	uintptr_t generation; /* of the pass that compares */
+	uint64_t attached_ns; /* who lives since before this has no record of its birth; 0: none */
 };
 
 static struct lifecycle *data_of(const struct dn_ebpf *ebpf)
@@ -124,6 +125,24 @@ static size_t comm_len(const struct dn_wire_record *record)
 	return strnlen(record->comm, sizeof(record->comm));
 }
 
+/* It was there when denet attached, and had ended before the first look at who is there. */
+static struct dn_process *unseen_birth(
+	struct dn_ebpf *ebpf, const struct dn_wire_record_usage *record)
+{
+	const struct lifecycle *self = data_of(ebpf);
+	pid_t pid = (pid_t)record->head.pid;
+	struct dn_process *process;
+
+	if (!ebpf->process_source || pid <= 0 || record->start_ns >= self->attached_ns ||
+		self->generation > 1)
+		return NULL;
+	process = dn_tree_fork(
+		ebpf->core->tree, pid, (pid_t)record->head.ppid, record->head.t_ns, true);
+	if (process)
+		dn_tree_rename(ebpf->core->tree, pid, record->head.comm, comm_len(&record->head));
+	return process;
+}
+
 static void on_exit_record(struct dn_ebpf *ebpf, const struct dn_wire_record_usage *record)
 {
 	struct lifecycle *self = data_of(ebpf);
@@ -139,6 +158,8 @@ static void on_exit_record(struct dn_ebpf *ebpf, const struct dn_wire_record_usa
 		self->signal[WTERMSIG(status) & 127]++;
 	else
 		self->code[WEXITSTATUS(status) & 255]++;
+	if (!process)
+		process = unseen_birth(ebpf, record);
 	if (!ebpf->process_source || !process)
 		return;
 	put_process(ebpf, process, &record->usage);
@@ -197,8 +218,10 @@ static int start(struct dn_ebpf *ebpf)
 	}
 	if (r == 0 && ebpf->env->attach)
 		r = dn_ebpf_flag_running(ebpf);
-	if (r == 0 && ebpf->env->attach)
+	if (r == 0 && ebpf->env->attach) {
+		self->attached_ns = dn_now_ns();
 		r = dn_ebpf_pass(ebpf, DN_PASS_REPORT, on_live);
+	}
 	return r;
 }
 

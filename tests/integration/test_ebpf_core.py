@@ -51,6 +51,12 @@ def check_lives(result, processes, execs, threads=0):
     assert result.summary["lost"]["events"] == 0
 
 
+def close_to_own_clock(result):
+    """The command's own clock ran before it was let through the gate, and not on its last steps."""
+    truth = result.truth["cpu_ns"]
+    assert truth - 2e6 <= result.value("cpu.total_ns") <= truth * 1.01 + 5e6, truth
+
+
 def test_5003_forks_execs_and_ends(tier, denet):
     result = measure(denet, ["forkexec", "5003"])
     truth = result.truth
@@ -77,10 +83,11 @@ def test_a_thread_that_executes(tier, denet):
     truth = result.truth
     check_lives(result, 1, truth["execs"], truth["threads_started"])
     assert truth["cpu_ns"] >= 3 * 23e6
-    assert truth["cpu_ns"] <= result.value("cpu.total_ns") <= truth["cpu_ns"] * 1.01 + 5e6
+    close_to_own_clock(result)
     rows = result.summary["processes"]
     assert [row["pid"] for row in rows] == [truth["pid"]]
-    assert rows[0]["cpu"]["total_ns"] == result.value("cpu.total_ns")
+    # The last steps of a thread that the exec killed may come after the end of the process.
+    assert result.value("cpu.total_ns") - 3 * 1e6 <= rows[0]["cpu"]["total_ns"] <= result.value("cpu.total_ns")
 
 
 def test_a_leader_that_ends_first(tier, denet):
@@ -88,7 +95,7 @@ def test_a_leader_that_ends_first(tier, denet):
     truth = result.truth
     check_lives(result, 1, 0, truth["threads_started"])
     assert ends(result) == {"0": 1}
-    assert truth["cpu_ns"] <= result.value("cpu.total_ns") <= truth["cpu_ns"] * 1.01 + 5e6
+    close_to_own_clock(result)
     assert result.value("process.lifetime")["sum"] >= truth["after_leader_ns"]
 
 
@@ -201,7 +208,7 @@ def test_live_processes_in_each_sample(tier, denet):
                     last[row["pid"], name] = value
     seen = [value for (_, name), value in last.items() if name == "cpu.total_ns"]
     assert seen and 0 < max(seen) <= result.value("cpu.total_ns")
-    assert result.truth["cpu_ns"] <= result.value("cpu.total_ns") <= result.truth["cpu_ns"] * 1.01 + 5e6
+    close_to_own_clock(result)
 
 
 def test_run_delay_is_the_zombies_schedstat(tier, denet):
