@@ -35,6 +35,7 @@ int BPF_PROG(dn_fork, struct task_struct *parent, struct task_struct *child)
 	if (!born->flags)
 		return 0;
 	if (thread) {
+		born->start_ns = state->start_ns; /* its process' */
 		sum->threads++;
 		return 0;
 	}

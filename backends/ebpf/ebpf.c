@@ -302,6 +302,7 @@ static void ebpf_close(struct dn_backend *backend)
 
 	if (!ebpf)
 		return;
+	dn_ebpf_pass_release(ebpf);
 	dn_ebpf_ring_close(ebpf);
 	dn_ebpf_overhead_close(ebpf);
 	dn_ebpf_cost_close(ebpf);
@@ -321,7 +322,7 @@ static int load(struct dn_ebpf *ebpf, struct dn_probe *probe, struct dn_ebpf_ref
 	int r = try_bpf();
 
 	if (r < 0) {
-		*ret = dn_ebpf_explain(probe, "bpf(2)", r);
+		*ret = dn_ebpf_explain(ebpf->env, probe, "bpf(2)", r);
 		return r;
 	}
 	objects->prepare = prepare;
@@ -333,7 +334,8 @@ static int load(struct dn_ebpf *ebpf, struct dn_probe *probe, struct dn_ebpf_ref
 	if (r < 0) {
 		bool btf = !objects->btf;
 
-		*ret = dn_ebpf_explain(probe, btf ? "BTF" : "loading the BPF programs", r);
+		*ret = dn_ebpf_explain(
+			ebpf->env, probe, btf ? "BTF" : "loading the BPF programs", r);
 		if (r == -EACCES)
 			*ret = (struct dn_ebpf_refusal){DN_FACT_BROKEN,
 				"the kernel's verifier refused the BPF programs; --debug tells "
@@ -419,6 +421,7 @@ static int ebpf_open(
 	ebpf->assigned = *assigned;
 	ebpf->core = core;
 	ebpf->process_source = dn_ebpf_has(ebpf, DN_M_process_started);
+	dn_ebpf_pass_reserve(ebpf);
 	r = map_control(ebpf);
 	if (r == 0)
 		r = dn_ebpf_overhead_open(ebpf);

@@ -60,6 +60,8 @@ extern const struct dn_ebpf_group *const dn_ebpf_groups[];
 extern const unsigned dn_n_ebpf_groups;
 const struct dn_ebpf_group *dn_ebpf_group(enum dn_probe_group id);
 
+#define DN_EBPF_SPARE_MAX 24
+
 struct dn_ebpf {
 	struct dn_backend base; /* first */
 	const struct dn_env *env;
@@ -79,6 +81,9 @@ struct dn_ebpf {
 	struct dn_wire_totals totals; /* summed at this sample */
 	uint64_t losses[DN_LOSS_N], losses_told[DN_LOSS_N];
 	uint64_t received; /* ring records */
+	int spare[DN_EBPF_SPARE_MAX]; /* descriptors for passes */
+	unsigned n_spare;
+	bool objects_late; /* what is loaded late was tried */
 	void *group_data[DN_PROBES_N]; /* private to each group */
 	int stats_fd; /* keeps the kernel's BPF statistics on */
 	int stats_error; /* why they are not */
@@ -133,7 +138,9 @@ int dn_ebpf_ring_open(struct dn_ebpf *ebpf);
 void dn_ebpf_ring_drain(struct dn_ebpf *ebpf);
 void dn_ebpf_ring_close(struct dn_ebpf *ebpf);
 
-/* pass.c: passes over all tasks of the machine */
+/* pass.c: passes over all tasks of the machine. reserve, release: the descriptors for them. */
+void dn_ebpf_pass_reserve(struct dn_ebpf *ebpf);
+void dn_ebpf_pass_release(struct dn_ebpf *ebpf);
 int dn_ebpf_pass(struct dn_ebpf *ebpf, enum dn_wire_pass pass,
 	void (*each)(struct dn_ebpf *ebpf, const struct dn_wire_record_usage *record));
 int dn_ebpf_flag_targets(struct dn_ebpf *ebpf);

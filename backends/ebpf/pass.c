@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Passes over all tasks of the machine, in the kernel: marking, harvesting, reporting. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,15 +15,38 @@
 /* More passes than this only a storm of forks needs. */
 #define PASSES_MAX 64
 
-int dn_ebpf_pass(struct dn_ebpf *ebpf, enum dn_wire_pass pass,
-	void (*each)(struct dn_ebpf *ebpf, const struct dn_wire_record_usage *record))
+/*
+ * Other parts of denet hold descriptors per process, up to the limit. What passes need is kept for
+ * them: many at first, as they are loaded when the first one is made.
+ */
+void dn_ebpf_pass_reserve(struct dn_ebpf *ebpf)
 {
-	static char buffer[64 * 1024] __attribute__((aligned(8)));
-	const struct dn_ebpf_program *program;
-	size_t have = 0;
-	ssize_t n;
-	int fd, r = dn_ebpf_objects_load_late(&ebpf->objects, "pass");
+	unsigned n = ebpf->objects_late ? 1 : DN_EBPF_SPARE_MAX;
+	int any = dn_ebpf_map(&ebpf->objects, "process", "dn_totals");
 
+	while (ebpf->n_spare < n) {
+		int fd = fcntl(any, F_DUPFD_CLOEXEC, 3);
+
+		if (fd < 0)
+			return;
+		ebpf->spare[ebpf->n_spare++] = fd;
+	}
+}
+
+void dn_ebpf_pass_release(struct dn_ebpf *ebpf)
+{
+	while (ebpf->n_spare > 0)
+		close(ebpf->spare[--ebpf->n_spare]);
+}
+
+static int create(struct dn_ebpf *ebpf, enum dn_wire_pass pass)
+{
+	const struct dn_ebpf_program *program;
+	int fd, r;
+
+	dn_ebpf_pass_release(ebpf);
+	r = dn_ebpf_objects_load_late(&ebpf->objects, "pass");
+	ebpf->objects_late = true;
 	if (r < 0)
 		return r;
 	program = dn_ebpf_program(&ebpf->objects, "dn_pass");
@@ -31,8 +55,21 @@ int dn_ebpf_pass(struct dn_ebpf *ebpf, enum dn_wire_pass pass,
 	ebpf->control->pass = pass;
 	memset(&ebpf->control->live, 0, sizeof(ebpf->control->live));
 	fd = bpf_iter_create(program->link);
-	if (fd < 0)
-		return -errno;
+	return fd < 0 ? -errno : fd;
+}
+
+int dn_ebpf_pass(struct dn_ebpf *ebpf, enum dn_wire_pass pass,
+	void (*each)(struct dn_ebpf *ebpf, const struct dn_wire_record_usage *record))
+{
+	static char buffer[64 * 1024] __attribute__((aligned(8)));
+	int fd = create(ebpf, pass), r = 0;
+	size_t have = 0;
+	ssize_t n;
+
+	if (fd < 0) {
+		dn_ebpf_pass_reserve(ebpf);
+		return fd;
+	}
 	for (;;) {
 		size_t used = 0;
 
@@ -53,6 +90,7 @@ int dn_ebpf_pass(struct dn_ebpf *ebpf, enum dn_wire_pass pass,
 	if (n < 0)
 		r = -errno;
 	close(fd);
+	dn_ebpf_pass_reserve(ebpf);
 	return r;
 }
 

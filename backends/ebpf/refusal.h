@@ -13,7 +13,8 @@ struct dn_ebpf_refusal {
 };
 
 /* By the negative errno of what was tried. */
-struct dn_ebpf_refusal dn_ebpf_explain(struct dn_probe *probe, const char *what, int r);
+struct dn_ebpf_refusal dn_ebpf_explain(
+	const struct dn_env *env, struct dn_probe *probe, const char *what, int r);
 /* Maps were refused with EPERM: true when the limit of locked memory explains it. */
 bool dn_ebpf_explain_memlock(struct dn_probe *probe, struct dn_ebpf_refusal *ret);
 /* Programs were refused: true when the kernel's lockdown explains it. */
