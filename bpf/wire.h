@@ -199,14 +199,6 @@ struct dn_wire_hw_process {
 	char comm[DN_WIRE_COMM];
 };
 
-/* Pages of memory of what runs: made anew by each pass over the tasks. */
-struct dn_wire_live {
-	__u64 threads, processes;
-	__u64 virtual_pages;
-	__u64 peak_rss_pages; /* of live processes: the largest */
-	__u64 changed; /* tasks that the pass marked or activated */
-};
-
 enum dn_wire_pass {
 	DN_PASS_MARK, /* who belongs to the tree */
 	DN_PASS_ACTIVATE, /* counting begins */
@@ -221,7 +213,7 @@ struct dn_wire_control {
 	__u32 sample_every[32]; /* by enum dn_probe_group; 0 and 1: all, ~0: none */
 	__u32 ended; /* no records any more: what was produced is received or lost */
 	__u32 zero;
-	struct dn_wire_live live;
+	__u64 changed; /* tasks that a pass marked or activated */
 };
 
 /* Index of a call in the tables: number + DN_CALLS_PER_ABI * enum dn_abi; DN_CALLS_N: its number is

@@ -53,7 +53,7 @@ static int create(struct dn_ebpf *ebpf, enum dn_wire_pass pass)
 	if (!program || program->link < 0)
 		return -EOPNOTSUPP;
 	ebpf->control->pass = pass;
-	memset(&ebpf->control->live, 0, sizeof(ebpf->control->live));
+	ebpf->control->changed = 0;
 	fd = bpf_iter_create(program->link);
 	return fd < 0 ? -errno : fd;
 }
@@ -128,7 +128,7 @@ static int pass_until_still(struct dn_ebpf *ebpf, enum dn_wire_pass pass)
 	for (unsigned i = 0; i < PASSES_MAX; i++) {
 		int r = dn_ebpf_pass(ebpf, pass, NULL);
 
-		if (r < 0 || ebpf->control->live.changed == 0)
+		if (r < 0 || ebpf->control->changed == 0)
 			return r;
 	}
 	return -EAGAIN;
