@@ -77,27 +77,28 @@ static __noinline void limit_hit(u32 limit, u32 index, s32 result, u32 weight)
 		tell_call(DN_RECORD_LIMIT, times, index, result, 0, 0, 0, 0);
 }
 
-static __always_inline void limits_exit(const struct call *call)
+static __noinline int limits_exit(const struct call *call)
 {
 	s64 result = call->result;
 	u32 limits, limit, weight;
 
 	if (call->index >= DN_CALLS_N)
-		return;
+		return 0;
 	limits = dn_limit_calls[call->index];
 	if (limits & 1 << DN_LIMIT_SILENT) {
 		if ((u64)result >= call_argument(call, 0))
-			return;
+			return 0;
 		result = -ENOMEM;
 	} else if (!is_error(result)) {
-		return;
+		return 0;
 	}
 	limit = limit_of(result);
 	if (limit == DN_LIMIT_N || !(limits >> limit & 1))
-		return;
+		return 0;
 	weight = (u32)sample_weight(DN_GROUP_LIMITS);
 	if (weight)
 		limit_hit(limit, call->index, (s32)result, weight);
+	return 0;
 }
 
 #endif

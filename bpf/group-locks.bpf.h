@@ -114,7 +114,7 @@ static __noinline void futex_count(u64 address, u64 ns, u32 weight)
 	futex_longest(&found->max_ns, ns);
 }
 
-static __always_inline void locks_exit(const struct call *call)
+static __noinline int locks_exit(const struct call *call)
 {
 	u64 *stopped = &call->task->group[DN_SLOT_FUTEX], address = *stopped;
 	u32 kind = call->index < DN_CALLS_N ? dn_futex_calls[call->index] : DN_FUTEX_NONE, weight;
@@ -122,12 +122,12 @@ static __always_inline void locks_exit(const struct call *call)
 	/* Whatever it waited for in the kernel, it does not any more. */
 	call->task->group[DN_SLOT_LOCK] = call->task->group[DN_SLOT_INNER] = 0;
 	if (kind == DN_FUTEX_NONE && !address)
-		return;
+		return 0;
 	*stopped = 0;
 	switch (kind) {
 	case DN_FUTEX_OPERATION:
 		if (!futex_waits(call_argument(call, 1)))
-			return;
+			return 0;
 		address = call_argument(call, 0);
 		break;
 	case DN_FUTEX_WAITV:
@@ -138,18 +138,19 @@ static __always_inline void locks_exit(const struct call *call)
 		break;
 	case DN_FUTEX_RESTART:
 		if (!address)
-			return;
+			return 0;
 		break;
 	default:
-		return;
+		return 0;
 	}
 	if (!futex_waited(call->result) || !call->duration_ns)
-		return;
+		return 0;
 	if (call->result == -ERESTART_RESTARTBLOCK)
 		*stopped = address;
 	weight = sample_weight(DN_GROUP_LOCKS);
 	if (weight)
 		futex_count(address, call->duration_ns, weight);
+	return 0;
 }
 
 #endif

@@ -134,21 +134,21 @@ static __always_inline void memory_remapped(
 		sum->unmapped += old - new;
 }
 
-static __always_inline void memory_exit(const struct call *call)
+static __noinline int memory_exit(const struct call *call)
 {
 	u64 before = call->task->group[DN_SLOT_SIZE], now;
 	struct dn_wire_memory_calls *sum;
 	u32 zero = 0, kind;
 
 	if (call->index >= DN_CALLS_N)
-		return;
+		return 0;
 	kind = dn_memory_calls[call->index];
 	if (kind == DN_MEMORY_NONE)
-		return;
+		return 0;
 	call->task->group[DN_SLOT_SIZE] = 0;
 	sum = bpf_map_lookup_elem(&dn_memory_sums, &zero);
 	if (!sum || is_error(call->result))
-		return;
+		return 0;
 	switch (kind) {
 	case DN_MEMORY_MMAP:
 		sum->mapped += whole_pages(call_argument(call, 1));
@@ -175,6 +175,7 @@ static __always_inline void memory_exit(const struct call *call)
 			sum->shared += now - before;
 		break;
 	}
+	return 0;
 }
 
 #endif

@@ -126,7 +126,7 @@ static __always_inline u32 lowest_bit(u64 bits)
 	return log2_floor(bits & -bits);
 }
 
-static __always_inline void security_exit(const struct call *call)
+static __noinline int security_exit(const struct call *call)
 {
 	u64 *noted = &call->task->group[DN_SLOT_DENIED], denied = *noted;
 	u32 place = call->index < DN_CALLS_N ? dn_security_calls[call->index] : 0, times;
@@ -136,13 +136,14 @@ static __always_inline void security_exit(const struct call *call)
 	if (call->result != -EPERM && call->result != -EACCES)
 		denied = 0;
 	if (place && security_call(call, place, denied))
-		return;
+		return 0;
 	if (!denied)
-		return;
+		return 0;
 	times = security_may_tell(DN_SECURITY_CALLS + lowest_bit(denied));
 	if (times)
 		tell_call(DN_RECORD_CAPABILITY, times, call->index, (s32)call->result, 0, 0, 0,
 			denied);
+	return 0;
 }
 
 #endif
