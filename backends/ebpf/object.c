@@ -484,8 +484,9 @@ static int attach_program(
 		target = strchr(bpf_program__section_name(program), '/');
 		if (bpf_program__type(program) != BPF_PROG_TYPE_RAW_TRACEPOINT || !target)
 			return 0; /* attached, or run, by its group */
-		entry->target = strdup(target + 1);
-		r = bpf_raw_tracepoint_open(entry->target, entry->fd);
+		snprintf(name, sizeof(name), "btf_trace_%s", target + 1); /* as of the others */
+		entry->target = strdup(name);
+		r = bpf_raw_tracepoint_open(target + 1, entry->fd);
 		entry->absent = r == -ENOENT;
 		entry->link = r;
 		return r < 0 ? r : 0;
