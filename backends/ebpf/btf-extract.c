@@ -10,6 +10,7 @@
 #include "btf-internal.h"
 
 #define DEPTH_MAX 16
+#define LOOKS_MAX (1u << 20) /* a kernel needs some hundreds */
 
 struct copy {
 	const struct dn_ebpf_btf *btf;
@@ -18,6 +19,8 @@ struct copy {
 		uint32_t from, to;
 	} * done;
 	unsigned n_done, room;
+	unsigned
+		looks; /* at members of structs without a name: types may form a tree without end */
 };
 
 static const struct btf_type *type_at(const struct dn_ebpf_btf *btf, uint32_t id)
@@ -68,21 +71,25 @@ static int remember(struct copy *copy, uint32_t from, int to)
 static int copy_type(struct copy *copy, uint32_t id, const char *owner, unsigned depth);
 
 /* An anonymous struct or union counts when something in it is read, under its owner's name. */
-static bool holds_read(const struct dn_ebpf_btf *btf, const struct btf_type *type,
-	const char *owner, unsigned depth)
+static bool holds_read(
+	struct copy *copy, const struct btf_type *type, const char *owner, unsigned depth)
 {
-	const struct btf_member *member = (const struct btf_member *)(type + 1);
+	const struct dn_ebpf_btf *btf = copy->btf;
+	const struct btf_member *member;
 
-	for (uint32_t i = 0; i < BTF_INFO_VLEN(type->info) && depth < DEPTH_MAX; i++) {
+	if (!type || depth >= DEPTH_MAX ||
+		(BTF_INFO_KIND(type->info) != BTF_KIND_STRUCT &&
+			BTF_INFO_KIND(type->info) != BTF_KIND_UNION))
+		return false;
+	member = (const struct btf_member *)(type + 1);
+	for (uint32_t i = 0; i < BTF_INFO_VLEN(type->info); i++) {
 		const char *name = name_at(btf, member[i].name_off);
-		const struct btf_type *inner = type_at(btf, member[i].type);
 
+		if (copy->looks++ >= LOOKS_MAX)
+			return false;
 		if (name[0] ? dn_ebpf_btf_is_read(btf, owner, name) ||
 					dn_ebpf_btf_is_read(btf, "", name)
-			    : inner &&
-					(BTF_INFO_KIND(inner->info) == BTF_KIND_STRUCT ||
-						BTF_INFO_KIND(inner->info) == BTF_KIND_UNION) &&
-					holds_read(btf, inner, owner, depth + 1))
+			    : holds_read(copy, type_at(btf, member[i].type), owner, depth + 1))
 			return true;
 	}
 	return false;
@@ -105,12 +112,11 @@ static int copy_composite(struct copy *copy, uint32_t id, const char *owner, uns
 		return -ENOMEM;
 	for (uint32_t i = 0; i < n && r >= 0; i++) {
 		const char *member_name = name_at(btf, member[i].name_off);
-		const struct btf_type *inner = type_at(btf, member[i].type);
 
 		types[i] = -1;
 		if (member_name[0] ? !dn_ebpf_btf_is_read(btf, owner, member_name) &&
 					     (name[0] || !dn_ebpf_btf_is_read(btf, "", member_name))
-				   : !inner || !holds_read(btf, inner, owner, depth))
+				   : !holds_read(copy, type_at(btf, member[i].type), owner, depth))
 			continue;
 		r = types[i] = copy_type(copy, member[i].type, owner, depth + 1);
 	}

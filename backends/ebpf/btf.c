@@ -343,6 +343,8 @@ static void look(struct dn_ebpf_btf *btf, const struct btf_type *type, uint32_t 
 	if (type->name_off == 0 || type->name_off >= btf->strings_len)
 		return;
 	name = btf->strings + type->name_off;
+	if (!name[0])
+		return;
 	begin = begin_of(kind, name);
 	if (!(btf->begins[begin / 64] >> begin % 64 & 1))
 		return;
