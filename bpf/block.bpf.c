@@ -40,7 +40,8 @@ struct {
 	__type(value, struct dn_wire_block);
 } dn_block_scratch SEC(".maps");
 
-/* Set before loading: the request is the second argument of insert, issue and merge (until 5.10). */
+/* Set before loading: the request is the second argument of insert, issue and merge (until 5.10).
+ */
 const volatile u32 dn_block_second;
 
 static __always_inline u64 request_of(unsigned long long *ctx)

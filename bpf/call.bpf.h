@@ -10,9 +10,9 @@
 /* What the kernel makes of an interrupted call on its way out; programs see EINTR or a new call. */
 #define ERESTARTSYS 512
 
+/* Numbers only, so that functions that the verifier looks at once can take it. */
 struct call {
-	struct pt_regs *regs;
-	struct dn_task *task;
+	u64 regs; /* where the registers are */
 	u32 index; /* in the tables */
 	s64 result;
 	u64 duration_ns; /* 0: not known */
@@ -27,7 +27,7 @@ static __always_inline bool is_error(s64 result)
 /* Argument n, as it was given. */
 static __always_inline u64 call_argument(const struct call *call, u32 n)
 {
-	return regs_argument_of(call->regs, n, call->index / DN_CALLS_PER_ABI);
+	return regs_argument_of((struct pt_regs *)call->regs, n, call->index / DN_CALLS_PER_ABI);
 }
 
 static __always_inline u64 call_now(const struct call *call)

@@ -239,7 +239,8 @@ static __always_inline bool file_is_at_fd(struct pt_regs *regs, u32 abi, u32 fla
 	return bpf_probe_read_user(&begin, 1, (const void *)path) == 0 && begin == 0;
 }
 
-/* The first file that a call is about; FILE_NAMED when it is not an open one; 0: it is about none. */
+/* The first file that a call is about; FILE_NAMED when it is not an open one; 0: it is about none.
+ */
 #define FILE_NAMED 1
 
 DN_VERIFIED_ONCE u64 file_first(u64 at, u32 how, u32 abi, s64 result)
@@ -382,12 +383,12 @@ static __always_inline void file_enter(struct dn_task *task, struct pt_regs *reg
 	task->group[DN_SLOT_FD] = file ? file_type(file) : 0;
 }
 
-static __always_inline void file_exit(struct call *call)
+static __always_inline void file_exit(const struct call *call, struct dn_task *task)
 {
-	u64 closed = call->task->group[DN_SLOT_FD];
+	u64 closed = task->group[DN_SLOT_FD];
 
-	call->task->group[DN_SLOT_FD] = 0;
-	file_call((u64)call->regs, call->index, call->result, call->duration_ns, closed);
+	task->group[DN_SLOT_FD] = 0;
+	file_call(call->regs, call->index, call->result, call->duration_ns, closed);
 }
 
 #endif

@@ -77,11 +77,14 @@ static __noinline void limit_hit(u32 limit, u32 index, s32 result, u32 weight)
 		tell_call(DN_RECORD_LIMIT, times, index, result, 0, 0, 0, 0);
 }
 
-static __noinline int limits_exit(const struct call *call)
+DN_VERIFIED_ONCE int limits_exit(const struct call *call)
 {
-	s64 result = call->result;
 	u32 limits, limit, weight;
+	s64 result;
 
+	if (!call)
+		return 0;
+	result = call->result;
 	if (call->index >= DN_CALLS_N)
 		return 0;
 	limits = dn_limit_calls[call->index];

@@ -114,13 +114,18 @@ static __noinline void futex_count(u64 address, u64 ns, u32 weight)
 	futex_longest(&found->max_ns, ns);
 }
 
-static __noinline int locks_exit(const struct call *call)
+DN_VERIFIED_ONCE int locks_exit(const struct call *call, struct dn_task *task)
 {
-	u64 *stopped = &call->task->group[DN_SLOT_FUTEX], address = *stopped;
-	u32 kind = call->index < DN_CALLS_N ? dn_futex_calls[call->index] : DN_FUTEX_NONE, weight;
+	u64 *stopped, address;
+	u32 kind, weight;
 
+	if (!call || !task)
+		return 0;
+	stopped = &task->group[DN_SLOT_FUTEX];
+	address = *stopped;
+	kind = call->index < DN_CALLS_N ? dn_futex_calls[call->index] : DN_FUTEX_NONE;
 	/* Whatever it waited for in the kernel, it does not any more. */
-	call->task->group[DN_SLOT_LOCK] = call->task->group[DN_SLOT_INNER] = 0;
+	task->group[DN_SLOT_LOCK] = task->group[DN_SLOT_INNER] = 0;
 	if (kind == DN_FUTEX_NONE && !address)
 		return 0;
 	*stopped = 0;

@@ -134,18 +134,21 @@ static __always_inline void memory_remapped(
 		sum->unmapped += old - new;
 }
 
-static __noinline int memory_exit(const struct call *call)
+DN_VERIFIED_ONCE int memory_exit(const struct call *call, struct dn_task *task)
 {
-	u64 before = call->task->group[DN_SLOT_SIZE], now;
 	struct dn_wire_memory_calls *sum;
 	u32 zero = 0, kind;
+	u64 before, now;
 
+	if (!call || !task)
+		return 0;
+	before = task->group[DN_SLOT_SIZE];
 	if (call->index >= DN_CALLS_N)
 		return 0;
 	kind = dn_memory_calls[call->index];
 	if (kind == DN_MEMORY_NONE)
 		return 0;
-	call->task->group[DN_SLOT_SIZE] = 0;
+	task->group[DN_SLOT_SIZE] = 0;
 	sum = bpf_map_lookup_elem(&dn_memory_sums, &zero);
 	if (!sum || is_error(call->result))
 		return 0;

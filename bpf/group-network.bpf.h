@@ -494,7 +494,7 @@ DN_OF_NUMBERS int network_returned(u64 regs, u64 index, s64 result, u64 since_ns
 static __always_inline void network_exit(const struct call *call)
 {
 	if (call->index < DN_CALLS_N && dn_socket_calls[call->index])
-		network_returned((u64)call->regs, call->index, call->result,
+		network_returned(call->regs, call->index, call->result,
 			call->now_ns - call->duration_ns, call->now_ns);
 }
 

@@ -126,11 +126,16 @@ static __always_inline u32 lowest_bit(u64 bits)
 	return log2_floor(bits & -bits);
 }
 
-static __noinline int security_exit(const struct call *call)
+DN_VERIFIED_ONCE int security_exit(const struct call *call, struct dn_task *task)
 {
-	u64 *noted = &call->task->group[DN_SLOT_DENIED], denied = *noted;
-	u32 place = call->index < DN_CALLS_N ? dn_security_calls[call->index] : 0, times;
+	u64 *noted, denied;
+	u32 place, times;
 
+	if (!call || !task)
+		return 0;
+	noted = &task->group[DN_SLOT_DENIED];
+	denied = *noted;
+	place = call->index < DN_CALLS_N ? dn_security_calls[call->index] : 0;
 	*noted = 0;
 	/* The kernel also asks just to know: only a call that then fails was refused something. */
 	if (call->result != -EPERM && call->result != -EACCES)

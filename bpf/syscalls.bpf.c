@@ -43,14 +43,14 @@ static __always_inline bool is_birth(u32 index, s64 result)
 #endif
 }
 
-static __always_inline void count_call(struct call *call, u64 weight)
+static __always_inline void count_call(const struct call *call, struct dn_task *task, u64 weight)
 {
 	struct dn_wire_call *sum = bpf_map_lookup_elem(&dn_calls, &call->index);
 	bool error = is_error(call->result);
 
-	call->task->calls += weight;
+	task->calls += weight;
 	if (error)
-		call->task->errors += weight;
+		task->errors += weight;
 	if (!sum)
 		return;
 	sum->count += weight;
@@ -58,12 +58,12 @@ static __always_inline void count_call(struct call *call, u64 weight)
 		sum->errors += weight;
 }
 
-static __always_inline void time_call(struct call *call)
+static __always_inline void time_call(const struct call *call, struct dn_task *task)
 {
 	u32 slot = call->index < DN_CALLS_LATENCY ? call->index : DN_CALLS_LATENCY;
 	struct dn_wire_histogram *histogram = bpf_map_lookup_elem(&dn_call_latency, &slot);
 	struct dn_wire_call *sum = bpf_map_lookup_elem(&dn_calls, &call->index);
-	u32 weight = call->task->latency_weight;
+	u32 weight = task->latency_weight;
 
 	if (sum)
 		sum->time_ns += call->duration_ns * weight;
@@ -112,8 +112,7 @@ int BPF_PROG(dn_sys_exit, struct pt_regs *regs, long result)
 	if (!task)
 		return 0;
 	nr = current_call(self, regs);
-	call.regs = regs;
-	call.task = task;
+	call.regs = (u64)regs;
 	call.result = result;
 	call.index = call_index(nr, task_abi(self));
 	/* Somebody called number -1; after rt_sigreturn the result is the interrupted code's. */
@@ -129,22 +128,22 @@ int BPF_PROG(dn_sys_exit, struct pt_regs *regs, long result)
 	if (dn_features & DN_FEATURE_COUNT) {
 		weight = sample_weight(DN_GROUP_SYSCALLS);
 		if (weight)
-			count_call(&call, weight);
+			count_call(&call, task, weight);
 	}
 	if (dn_features & DN_FEATURE_LATENCY && call.duration_ns && task->latency_weight)
-		time_call(&call);
+		time_call(&call, task);
 	if (dn_features & DN_FEATURE_LOCKS)
-		locks_exit(&call);
+		locks_exit(&call, task);
 	if (dn_features & DN_FEATURE_LIMITS)
 		limits_exit(&call);
 	if (dn_features & DN_FEATURE_FILE)
-		file_exit(&call);
+		file_exit(&call, task);
 	if (dn_features & DN_FEATURE_SECURITY)
-		security_exit(&call);
+		security_exit(&call, task);
 	if (dn_features & DN_FEATURE_NETWORK)
 		network_exit(&call);
 	if (dn_features & DN_FEATURE_MEMORY)
-		memory_exit(&call);
+		memory_exit(&call, task);
 	return 0;
 }
 
@@ -160,7 +159,6 @@ int dn_last_call(unsigned long long *ctx)
 	if (!task || !(task->flags & DN_TASK_ACTIVE))
 		return 0;
 	nr = regs_call(task_regs(leaving));
-	call.task = task;
 	call.index = call_index(nr, task_abi(leaving));
 #if defined(__TARGET_ARCH_x86)
 	if (call.index != 60 && call.index != 231 && call.index != DN_CALLS_PER_ABI + 1 &&
@@ -175,7 +173,7 @@ int dn_last_call(unsigned long long *ctx)
 		u64 weight = sample_weight(DN_GROUP_SYSCALLS);
 
 		if (weight)
-			count_call(&call, weight);
+			count_call(&call, task, weight);
 	}
 	return 0;
 }
