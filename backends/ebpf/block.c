@@ -143,29 +143,6 @@ static void put_devices(struct blocks *self, struct dn_frame *frame)
 	dn_frame_table(frame, DN_M_block_by_device, dn_ebpf_table_end(&self->by_device, 6));
 }
 
-/* The kernel runs no program on top of itself: an interrupt that comes while it runs is not seen.
- */
-static void check_misses(struct dn_ebpf *ebpf)
-{
-	static const char *const names[] = {
-		"dn_block_insert", "dn_block_merge", "dn_block_issue", "dn_block_complete"};
-	uint64_t missed = 0;
-
-	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		const struct dn_ebpf_program *program = dn_ebpf_program(&ebpf->objects, names[i]);
-		struct bpf_prog_info info = {0};
-		uint32_t len = sizeof(info);
-
-		if (program && program->fd >= 0 &&
-			bpf_obj_get_info_by_fd(program->fd, &info, &len) == 0)
-			missed += info.recursion_misses;
-	}
-	if (missed)
-		dn_ebpf_degrade_group(ebpf, DN_PROBES_BLOCK, DN_QUALITY_LOWER_BOUND,
-			"requests were completed in interrupts of the programs themselves, which "
-			"are not seen");
-}
-
 static void sample(struct dn_ebpf *ebpf, struct dn_frame *frame)
 {
 	struct blocks *self = data_of(ebpf);
@@ -177,7 +154,6 @@ static void sample(struct dn_ebpf *ebpf, struct dn_frame *frame)
 	if (dn_ebpf_read_percpu_hash(ebpf, dn_ebpf_map(&ebpf->objects, "block", "dn_block_devices"),
 		    sizeof(uint32_t), sizeof(struct dn_wire_block), add_device, self) < 0)
 		return;
-	check_misses(ebpf);
 	put_counters(ebpf, self, frame);
 	if (!ebpf->env->detail && !frame->final)
 		return;

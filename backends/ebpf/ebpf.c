@@ -427,6 +427,7 @@ static int ebpf_open(
 		r = dn_ebpf_overhead_open(ebpf);
 	if (r == 0)
 		r = dn_ebpf_ring_open(ebpf);
+	dn_ebpf_misses_begin(ebpf);
 	/* The process table last: with it the targets are flagged, and counting may begin. */
 	for (unsigned i = dn_n_ebpf_groups; i > 0 && r == 0; i--) {
 		const struct dn_ebpf_group *group = dn_ebpf_groups[i - 1];
@@ -569,6 +570,7 @@ static int ebpf_sample(struct dn_backend *backend, struct dn_frame *frame)
 			dn_ebpf_groups[i]->sample(ebpf, frame);
 	}
 	tell_losses(ebpf);
+	dn_ebpf_misses_tell(ebpf);
 	dn_ebpf_overhead_watch(ebpf);
 	return 0;
 }

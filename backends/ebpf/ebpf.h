@@ -80,6 +80,7 @@ struct dn_ebpf {
 	struct dn_ebpf_ring *ring;
 	struct dn_wire_totals totals; /* summed at this sample */
 	uint64_t losses[DN_LOSS_N], losses_told[DN_LOSS_N];
+	uint64_t missed[DN_EBPF_PROGRAMS_MAX]; /* events that each program did not see */
 	uint64_t received; /* ring records */
 	int spare[DN_EBPF_SPARE_MAX]; /* descriptors for passes */
 	unsigned n_spare;
@@ -110,6 +111,11 @@ void dn_ebpf_degrade_group(
 /* Of so many events of the group one is looked at: 1 all, UINT32_MAX none. Only groups whose
  * programs ask is_sampled_out(). */
 void dn_ebpf_set_sampling(struct dn_ebpf *ebpf, enum dn_probe_group id, uint32_t every);
+
+/* misses.c. begin: what came before is not ours. */
+void dn_ebpf_misses_begin(struct dn_ebpf *ebpf);
+void dn_ebpf_misses_tell(struct dn_ebpf *ebpf);
+bool dn_ebpf_has_word(const char *words, const char *word); /* words: separated by spaces */
 
 /* cost.c. open: before anything is attached, with the privileges for it; a refusal is told in the
  * probe. run_ns: of a program since it was loaded, as far as statistics were on. */

@@ -32,24 +32,10 @@ static uint64_t own_cpu_ns(void)
 	return clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts) < 0 ? 0 : dn_timespec_ns(&ts);
 }
 
-static bool has_word(const char *words, const char *word)
-{
-	size_t len = strlen(word);
-
-	while (words && *words) {
-		size_t n = strcspn(words, " ");
-
-		if (n == len && memcmp(words, word, len) == 0)
-			return true;
-		words += n + (words[n] == ' ');
-	}
-	return false;
-}
-
 static bool needs(const struct dn_ebpf_group *group, const char *program)
 {
 	for (unsigned i = 0; i < group->n_metrics; i++) {
-		if (has_word(group->metric[i].programs, program))
+		if (dn_ebpf_has_word(group->metric[i].programs, program))
 			return true;
 	}
 	return false;

@@ -31,6 +31,19 @@ CASES = {
 }
 X86_ONLY = {"compat"}
 
+# What these kernels all have: a reason why it is missing would not do.
+MEASURED = {
+    "calls": ["syscall.count", "syscall.errors", "syscall.by_name"], "compat": ["syscall.by_name"], "loop": ["syscall.by_name"],
+    "lives": ["process.execs", "process.exits", "process.lifetime"], "leader": ["process.threads_started"], "exec": ["process.execs"],
+    "waits": ["sched.blocked.sleep_ns", "sched.blocked.pipe_ns", "sched.blocked.network_ns", "sched.blocked.futex_ns", "syscall.latency"],
+    "futexes": ["lock.futex_waits", "lock.futex_wait_ns", "lock.by_address"], "files": ["file.write_bytes", "file.by_operation"],
+    "blocks": ["block.requests", "block.read_bytes", "block.by_device"], "bytes": ["network.by_protocol"],
+    "connects": ["network.connects", "network.accepts", "network.failures", "network.connect_latency"],
+    "maps": ["memory.mmap_bytes", "memory.munmap_bytes", "memory.brk_bytes", "memory.shared_bytes"],
+    "touches": ["memory.faults_user", "memory.fault_latency"], "signals": ["signal.by_number"], "limits": ["limit.hits", "limit.by_call"],
+    "security": ["security.capability_denials", "security.by_capability"], "everything": ["cpu.total_ns", "process.started"],
+}
+
 LEFT = "rusage forkstorm 31 3 2"
 # What is lacking: who, what is done before, what comes before denet, which tier is left (where it is not ebpf), what is undone.
 LACKING = {
@@ -192,7 +205,14 @@ def refusals(run):
                  cells(run, "security.by_capability", {known.get(key, key): columns for key, columns in rows.items()}))
 
 
+def measured(run, names):
+    return first(*(f"{name} is missing: {run.state(name).get('reason')}" for name in names if run.quality(name) == "missing"))
+
+
 def check_cases(run_of, arch):
+    for name in cases(arch):
+        run = run_of(name)
+        yield f"{name} is measured", run, lambda run=run, name=name: measured(run, MEASURED[name])
     if "compat" in cases(arch):
         compat = run_of("compat")
         yield "calls of the 32-bit ABI", compat, lambda: known_calls(compat)
