@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The eBPF tier in a guest: each probe group against what a workload says of itself, and what is left where something is lacking."""
-from checks import CPU_SHARE, CPU_SLACK, check_backends, close, first, stands, table
+from checks import CPU_SHARE, check_backends, cpu_time, first, stands, table
 
 WAIT_MS, WAITS = 11, 7
 FUTEX_MS = 7
@@ -253,13 +253,13 @@ def check_cases(run_of, arch):
     yield "capabilities refused", secured, lambda: refusals(secured)
     everything = run_of("everything")
     yield "everything: processes", everything, lambda: stands(everything, "process.started", everything.truth["processes"] + 1)
-    yield "everything: cpu", everything, lambda: close(everything, "cpu.total_ns", everything.truth["rusage_cpu_ns"], CPU_SHARE, CPU_SLACK)
+    yield "everything: cpu", everything, lambda: cpu_time(everything, everything.truth["rusage_cpu_ns"])
 
 
 def check_lacking(name, run, left):
     """What is left measures as well as it can, and the header says what is lacking and what would help."""
     yield f"{name}: processes", run, lambda: stands(run, "process.started", run.truth["processes"] + 1)
-    yield f"{name}: cpu", run, lambda: close(run, "cpu.total_ns", run.truth["rusage_cpu_ns"], CPU_SHARE, CPU_SLACK)
+    yield f"{name}: cpu", run, lambda: cpu_time(run, run.truth["rusage_cpu_ns"])
     yield f"{name}: tier", run, lambda: None if run.stream.header["tier"] == left else f"{run.stream.header['tier']}, expected {left}: {run.stream.backend('ebpf')}"
     yield f"{name}: why", run, lambda: check_backends(run)
 

@@ -3,7 +3,7 @@
 import typing
 
 import ebpf
-from checks import CPU_SHARE, CPU_SLACK, SET_UP, Run, check_backends, close, evaluate, is_json, present, stands, table
+from checks import SET_UP, Run, check_backends, cpu_time, evaluate, is_json, present, stands, table
 
 # The environments of a guest without a PMU: label, who, what is done before, options, the tier, what can be exact is, and which commands.
 
@@ -63,7 +63,7 @@ def check_cases(run_of, best):
     storm = run_of("storm")
     yield "storm processes", storm, lambda: stands(storm, "process.started", storm.truth["processes"] + 1)
     yield "storm processes ended", storm, lambda: stands(storm, "process.exited", storm.truth["processes"] + 1)
-    yield "storm cpu", storm, lambda: close(storm, "cpu.total_ns", storm.truth["rusage_cpu_ns"], CPU_SHARE, CPU_SLACK)
+    yield "storm cpu", storm, lambda: cpu_time(storm, storm.truth["rusage_cpu_ns"])
     yield "storm cpu is there", storm, lambda: present(storm, "cpu.total_ns", storm.truth["rusage_cpu_ns"] * 0.98, *exact)
     written = run_of("write")
     yield "write bytes", written, lambda: stands(written, "io.write_chars", 1234577 + len(written.case.out))
@@ -75,7 +75,7 @@ def check_cases(run_of, best):
     yield "autoreap cpu", reaped, lambda: stands(reaped, "cpu.total_ns", int(reaped.truth["cpu_ns"] * 0.99), reaped.truth["cpu_ns"] * 2)
     yield "autoreap processes", reaped, lambda: stands(reaped, "process.started", reaped.truth["processes"])
     threads = run_of("threads")
-    yield "threads cpu", threads, lambda: close(threads, "cpu.total_ns", threads.truth["rusage_cpu_ns"], CPU_SHARE, CPU_SLACK)
+    yield "threads cpu", threads, lambda: cpu_time(threads, threads.truth["rusage_cpu_ns"])
     spike = run_of("spike")
     yield "spike peak", spike, lambda: stands(spike, "memory.peak_rss_bytes", 60 << 20, 66 << 20)
     yield "spike peak is there", spike, lambda: present(spike, "memory.peak_rss_bytes", 60 << 20, "sampled", *exact)
