@@ -518,6 +518,15 @@ static void attach_object(struct dn_ebpf_objects *objects, struct bpf_object *ob
 	}
 }
 
+bool dn_ebpf_objects_pending(const struct dn_ebpf_objects *objects)
+{
+	for (unsigned i = 0; i < objects->n_objects; i++) {
+		if (objects->object[i].opened)
+			return true;
+	}
+	return false;
+}
+
 int dn_ebpf_objects_load_late(struct dn_ebpf_objects *objects, const char *name)
 {
 	for (unsigned i = 0; i < objects->n_objects; i++) {

@@ -79,6 +79,8 @@ int dn_ebpf_objects_add_late(struct dn_ebpf_objects *objects, const char *name);
  * nothing works: the first reason. */
 int dn_ebpf_objects_load(struct dn_ebpf_objects *objects, int sys_fd);
 void dn_ebpf_objects_attach(struct dn_ebpf_objects *objects);
+/* Are there late objects that nobody has needed yet? */
+bool dn_ebpf_objects_pending(const struct dn_ebpf_objects *objects);
 /* Loads and attaches a late object, once; its error at every call. */
 int dn_ebpf_objects_load_late(struct dn_ebpf_objects *objects, const char *name);
 void dn_ebpf_objects_close(struct dn_ebpf_objects *objects);

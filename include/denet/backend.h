@@ -189,6 +189,13 @@ struct dn_backend_ops {
 	 */
 	void (*started)(struct dn_backend *backend);
 	/*
+	 * Optional. Can this instance go on without capabilities? Asked with the effective set
+	 * lowered already (dn_capabilities_lower), so that it can try; again after each sample
+	 * while the answer is -EAGAIN: something is still to be opened. 0: yes; other errnos:
+	 * never.
+	 */
+	int (*unprivileged)(struct dn_backend *backend);
+	/*
 	 * Optional. Brings the process table up to date (process.count, .started and .exited are
 	 * read from the table by the core: a process source offers them but does not put them into
 	 * frames); called on the process source before every sample and before children are reaped.

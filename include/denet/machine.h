@@ -67,6 +67,19 @@ uint64_t dn_machine_own_peak(int proc_fd);
 /* Gives up every capability for good, where the build has libcap-ng; false when some are kept. */
 bool dn_privileges_drop(void);
 
+/*
+ * What a run needs until its end are few capabilities: those to read /proc of other users'
+ * processes and to hand signals on. lower takes all others out of the effective set, where raise
+ * puts them back; give_up parts with them for good. 0 or negative errno; -EALREADY: there are no
+ * others.
+ */
+struct dn_capabilities {
+	uint64_t effective, permitted, inheritable;
+};
+int dn_capabilities_lower(struct dn_capabilities *ret_before);
+int dn_capabilities_raise(const struct dn_capabilities *before);
+int dn_capabilities_give_up(void);
+
 /* The parsers, apart for tests and fuzzing. All take NUL-terminated text and never fail harder than
  * "unknown". */
 void dn_machine_parse_cpuinfo(const char *text, char *model, size_t size);

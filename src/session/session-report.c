@@ -269,8 +269,10 @@ void dn_session_on_tick(struct dn_sampler *sampler)
 	dn_session_drain(session);
 	/* Orphans whose SIGCHLD merged with another. */
 	dn_session_reap(session);
-	if (session->measuring)
-		dn_session_sample(session, false);
+	if (!session->measuring)
+		return;
+	dn_session_sample(session, false);
+	dn_session_privileges(session);
 }
 
 void dn_session_summary(struct dn_session *session)

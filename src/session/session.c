@@ -406,6 +406,7 @@ int dn_session_start(struct dn_session *session, struct dn_why *why)
 	dn_session_started(session);
 	/* The command runs while denet reads what the header says of the machine. */
 	dn_session_header(session);
+	dn_session_privileges(session);
 	if (session->env.still)
 		dn_session_end(session, "fixture");
 	return 0;

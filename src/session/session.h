@@ -65,6 +65,7 @@ struct dn_session {
 
 	/* how it went */
 	bool measuring, ended;
+	bool privileges_settled; /* given up, or to be kept until the end */
 	const char *ended_by;
 	bool root_exited, root_stopped;
 	int exec_error; /* errno of an exec that failed */
@@ -113,6 +114,8 @@ void dn_session_replay_births(struct dn_session *session, unsigned backend);
 /* session-report.c */
 void dn_session_header(struct dn_session *session);
 void dn_session_on_tick(struct dn_sampler *sampler);
+/* As soon as all is open: denet goes on with the few capabilities that it still needs. */
+void dn_session_privileges(struct dn_session *session);
 void dn_session_sample(struct dn_session *session, bool final);
 void dn_session_summary(struct dn_session *session);
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -460,9 +462,69 @@ static void this_machine_agrees_with_the_system_calls(void **state)
 	close(sys_fd);
 }
 
+/* In a child, since what is given up can't be had back: its exit status is the line that failed. */
+#define CHILD_ASSERT(condition)                                                                    \
+	do {                                                                                       \
+		if (!(condition))                                                                  \
+			_exit(__LINE__ % 251 + 1);                                                 \
+	} while (0)
+
+static void own_capabilities(uint64_t *permitted, uint64_t *effective)
+{
+	FILE *file = fopen("/proc/self/status", "re");
+	char line[256];
+
+	*permitted = *effective = UINT64_MAX;
+	while (file && fgets(line, sizeof(line), file)) {
+		(void)sscanf(line, "CapPrm: %" SCNx64, permitted);
+		(void)sscanf(line, "CapEff: %" SCNx64, effective);
+	}
+	if (file)
+		fclose(file);
+}
+
+static void check_capabilities(void)
+{
+	const uint64_t kept = 1 << 1 | 1 << 2 | 1 << 5 | 1 << 19; /* DAC, DAC read, KILL, PTRACE */
+	uint64_t permitted, effective, now, low;
+	struct dn_capabilities before;
+
+	own_capabilities(&permitted, &effective);
+	if (!(permitted & ~kept)) {
+		CHILD_ASSERT(dn_capabilities_lower(&before) == -EALREADY);
+		_exit(0);
+	}
+	CHILD_ASSERT(dn_capabilities_lower(&before) == 0);
+	own_capabilities(&now, &low);
+	CHILD_ASSERT(now == permitted && low == (effective & kept));
+	CHILD_ASSERT(before.permitted == permitted && before.effective == effective);
+	CHILD_ASSERT(dn_capabilities_raise(&before) == 0);
+	own_capabilities(&now, &low);
+	CHILD_ASSERT(now == permitted && low == effective);
+	CHILD_ASSERT(dn_capabilities_lower(&before) == 0 && dn_capabilities_give_up() == 0);
+	own_capabilities(&now, &low);
+	CHILD_ASSERT(now == (permitted & kept) && low == (effective & kept));
+	/* For good: neither back, nor once more. */
+	CHILD_ASSERT(dn_capabilities_raise(&before) == -EPERM);
+	CHILD_ASSERT(dn_capabilities_lower(&before) == -EALREADY);
+	_exit(0);
+}
+
+static void test_capabilities_that_are_given_up(void **state)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		check_capabilities();
+	assert_true(pid > 0 && waitpid(pid, &status, 0) == pid);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_capabilities_that_are_given_up),
 		cmocka_unit_test(cpu_lists_are_counted),
 		cmocka_unit_test(cpu_models_of_many_architectures),
 		cmocka_unit_test(cgroup_text_of_both_versions),
