@@ -375,8 +375,12 @@ static int ebpf_probe(
 		return 0;
 	}
 	choose_groups(ebpf);
-	if (!ebpf->groups)
+	if (!ebpf->groups) {
+		probe->reason = env->groups
+					? "nothing that is measured is of a probe group that is on"
+					: "no probe group is on (--probes)";
 		return 0;
+	}
 	r = load(ebpf, probe, &refusal);
 	if (ebpf->objects.refusals_len)
 		probe->detail = dn_probe_printf(probe, "%s", ebpf->objects.refusals);
