@@ -135,6 +135,9 @@ def tree_of(n):
     return proc
 
 
+BY_EBPF = "cpu.total_ns,cpu.run_delay_ns,cpu.blocked_ns,cpu.voluntary_switches,process.count,process.started,process.exited,memory.minor_faults,io.read_chars,syscall.count"
+
+
 def sampler(work, quick):
     print("## Sampler cost: watching a tree of sleeping processes, percent of one core (start cost taken off) and peak RSS\n")
     seconds = 4
@@ -148,6 +151,7 @@ def sampler(work, quick):
         attach = [DENET, "attach", "-i", "100", "-o", "/dev/null"]
         tools = [("denet procfs 10 Hz", attach + ["--backend", "procfs", "-d"], [pid], 10),
                  ("denet auto 10 Hz", attach + ["-d"], [pid], 10),
+                 ("denet 10 Hz, what eBPF supplies", attach + ["-q", "--metrics", BY_EBPF, "-d"], [pid], 10),
                  ("denet --per-process 10 Hz", attach + ["--per-process", "--backend", "procfs", "-d"], [pid], 10)]
         for name, before, after, hz in tools:
             low, _, s0 = spent(work, before + ["0.05"] + after)
@@ -191,18 +195,100 @@ def stats(work, quick):
     os.unlink(path)
 
 
+class Watcher:
+    """A tool that looks at the whole machine while something else runs."""
+
+    def __init__(self, argv):
+        self.argv = argv
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(1.5)
+
+    def __exit__(self, *unused):
+        os.killpg(self.process.pid, signal.SIGINT)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
 def beside(argv, what):
     """The operation's cost in a process that the tool does not watch, while the tool runs."""
-    watcher = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    time.sleep(1.5)
-    cost = float(subprocess.run(what, capture_output=True, text=True, check=True).stdout)
-    os.killpg(watcher.pid, signal.SIGINT)
-    try:
-        watcher.wait(10)
-    except subprocess.TimeoutExpired:
-        os.killpg(watcher.pid, signal.SIGKILL)
-        watcher.wait()
-    return cost
+    with Watcher(argv):
+        return float(subprocess.run(what, capture_output=True, text=True, check=True).stdout)
+
+
+COUNT = "tracepoint:raw_syscalls:sys_exit { @[args->id] = count(); }"
+LATENCY = ("tracepoint:raw_syscalls:sys_enter { @s[tid] = nsecs; } "
+           "tracepoint:raw_syscalls:sys_exit /@s[tid]/ { @[args->id] = hist(nsecs - @s[tid]); delete(@s[tid]); }")
+
+
+def traced(work, quick):
+    print("## Tracing: whole programs, x of the bare program (wall time, the start of the tool included; smallest of interleaved rounds)\n")
+    run = lambda *a: [DENET, "run", "-q", "-o", "/dev/null", *a, "--"]
+    load = lambda *a: [os.path.join(LOADS, a[0]), *map(str, a[1:])]
+    loads = [("dd bs=1, 1,000,000 bytes", ["dd", "if=/dev/zero", "of=/dev/null", "bs=1", "count=1000000", "status=none"]),
+             ("150,000 round trips over two pipes", load("pingpong", 150000)), ("5,000 forks", load("forkstorm", 5000, 0, 2))]
+    wraps = [("bare", []), ("denet, default probes", run()), ("denet --probes latency", run("--probes", "latency")), ("denet --probes all", run("--probes", "all"))]
+    watchers = [("beside denet, default probes", run() + ["sleep", "600"]), ("beside denet --probes latency", run("--probes", "latency") + ["sleep", "600"])]
+    if tool("perf"):
+        wraps += [("perf stat -e raw_syscalls:sys_enter", ["perf", "stat", "-x,", "-o", "/dev/null", "-e", "raw_syscalls:sys_enter", "--"]),
+                  ("perf trace -s", ["perf", "trace", "-s", "-o", "/dev/null", "--"])]
+    if tool("strace"):
+        wraps.append(("strace -c -f", ["strace", "-c", "-f", "-o", "/dev/null"]))
+    if tool("bpftrace"):
+        watchers += [("bpftrace, count by name", ["bpftrace", "-e", COUNT]), ("bpftrace, latency", ["bpftrace", "-e", LATENCY])]
+    if os.access("/usr/sbin/syscount", os.X_OK):
+        watchers += [("syscount", ["/usr/sbin/syscount"]), ("syscount -L", ["/usr/sbin/syscount", "-L"])]
+    walls = {}
+
+    def once(label, title, argv):
+        begun = time.monotonic()
+        if subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
+            walls.setdefault((label, title), []).append(time.monotonic() - begun)
+
+    slow = ("strace -c -f", "perf trace -s")
+    for round_number in range(2 if quick else 6):
+        for label, wrap in wraps:
+            if label in slow and round_number > 1:
+                continue
+            for title, argv in loads:
+                once(label, title, [*wrap, *argv])
+        for label, argv in watchers:
+            with Watcher(argv):
+                for title, what in loads:
+                    once(label, title, what)
+    rows = []
+    for label, _ in wraps + watchers:
+        row = [label]
+        for title, _ in loads:
+            got = walls.get((label, title))
+            row.append(f"{min(got) / min(walls['bare', title]):.2f} x" if got and label != "bare" else f"{min(got) * 1000:,.0f} ms" if got else "-")
+        rows.append(row)
+    table(["", *(title for title, _ in loads)], rows)
+    detach(work, quick)
+
+
+def detach(work, quick):
+    """From the last line of the stream to the end of denet: programs taken off, maps freed, the process gone."""
+    print("End: from the summary's line to the end of the process, ms\n")
+    rows, pipe = [], os.path.join(work, "pipe")
+    os.mkfifo(pipe)
+    for label, options in (("denet, procfs tier", ["--backend", "procfs"]), ("denet, perf tier", ["--backend", "perf"]), ("denet, default probes", []),
+                           ("denet --probes latency", ["--probes", "latency"]), ("denet --probes all", ["--probes", "all"])):
+        got = []
+        for _ in range(5 if quick else 25):
+            process = subprocess.Popen([DENET, "run", "-q", "-o", pipe, *options, "--", "/bin/true"])
+            with open(pipe) as stream:
+                for line in stream:
+                    if '"kind":"summary"' in line[:40]:
+                        seen = time.monotonic()
+                process.wait()
+                got.append((time.monotonic() - seen) * 1000)
+        rows.append([label, f"{min(got):.1f}", f"{sorted(got)[len(got) // 2]:.1f}"])
+    table(["", "min", "median"], rows)
 
 
 def tracing(work, quick):
@@ -219,9 +305,7 @@ def tracing(work, quick):
         wraps.append(("strace -c -f", ["strace", "-c", "-f", "-o", "/dev/null"]))
     watchers = []
     if tool("bpftrace"):
-        watchers += [("bpftrace, count by name", ["bpftrace", "-e", "tracepoint:raw_syscalls:sys_exit { @[args->id] = count(); }"]),
-                     ("bpftrace, latency", ["bpftrace", "-e", "tracepoint:raw_syscalls:sys_enter { @s[tid] = nsecs; } "
-                                            "tracepoint:raw_syscalls:sys_exit /@s[tid]/ { @[args->id] = hist(nsecs - @s[tid]); delete(@s[tid]); }"])]
+        watchers += [("bpftrace, count by name", ["bpftrace", "-e", COUNT]), ("bpftrace, latency", ["bpftrace", "-e", LATENCY])]
     if os.access("/usr/sbin/syscount", os.X_OK):
         watchers += [("syscount", ["/usr/sbin/syscount"]), ("syscount -L", ["/usr/sbin/syscount", "-L"])]
     watchers += [("bystander of denet, default probes", run() + ["sleep", "60"]),
@@ -259,7 +343,7 @@ def tracing(work, quick):
     table(["", "programs", "min", "median"], times)
 
 
-SECTIONS = {"launch": launch, "hyperfine": hyperfine, "slowdown": slowdown, "sampler": sampler, "stats": stats, "tracing": tracing}
+SECTIONS = {"launch": launch, "hyperfine": hyperfine, "slowdown": slowdown, "sampler": sampler, "stats": stats, "tracing": tracing, "traced": traced}
 
 
 def main():
