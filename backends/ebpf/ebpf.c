@@ -579,28 +579,13 @@ static int ebpf_sample(struct dn_backend *backend, struct dn_frame *frame)
 	return 0;
 }
 
-static void nothing(void *arg, const void *value)
-{
-}
-
-/* Kernels before 5.19 take no bpf(2) call at all of those who may not load programs. */
-static int ebpf_unprivileged(struct dn_backend *backend)
-{
-	struct dn_ebpf *ebpf = (struct dn_ebpf *)backend;
-
-	if (dn_ebpf_objects_pending(&ebpf->objects))
-		return -EAGAIN;
-	return dn_ebpf_read_percpu(ebpf, dn_ebpf_map(&ebpf->objects, "process", "dn_losses"), 0,
-		sizeof(uint64_t), nothing, NULL);
-}
-
 const struct dn_backend_ops dn_backend_ebpf = {
 	.name = "ebpf",
 	.summary = "BPF programs in the kernel: every process, system call and switch of the tree",
 	.tier = "ebpf",
 	.probe = ebpf_probe,
 	.open = ebpf_open,
-	.unprivileged = ebpf_unprivileged,
+	.unprivileged = dn_ebpf_unprivileged,
 	.drain = ebpf_drain,
 	.sample = ebpf_sample,
 	.cost = dn_ebpf_cost,

@@ -139,6 +139,9 @@ void dn_ebpf_tell(struct dn_ebpf *ebpf, enum dn_event_type type,
 	const struct dn_wire_record *record, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
+/* unprivileged.c: see <denet/backend.h> */
+int dn_ebpf_unprivileged(struct dn_backend *backend);
+
 /* ring.c */
 int dn_ebpf_ring_open(struct dn_ebpf *ebpf);
 void dn_ebpf_ring_drain(struct dn_ebpf *ebpf);
