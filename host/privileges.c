@@ -36,6 +36,7 @@ static int get(struct dn_capabilities *ret)
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
 
+	*ret = (struct dn_capabilities){0};
 	if (syscall(SYS_capget, &header, data) < 0)
 		return -errno;
 	ret->effective = data[0].effective | (uint64_t)data[1].effective << 32;

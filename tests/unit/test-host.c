@@ -513,7 +513,7 @@ static void check_capabilities(void)
 static void test_capabilities_that_are_given_up(void **state)
 {
 	pid_t pid = fork();
-	int status;
+	int status = -1;
 
 	if (pid == 0)
 		check_capabilities();
