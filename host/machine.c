@@ -426,3 +426,24 @@ uint64_t dn_machine_own_peak(int proc_fd)
 		p++;
 	return dn_parse_u64(&p, &kib) < 0 ? 0 : kib * 1024;
 }
+
+/* The eighth number of the first line, in ticks; the rest of the file is long and not wanted. */
+uint64_t dn_machine_stolen_ns(int proc_fd)
+{
+	char text[512];
+	const char *p = text;
+	uint64_t ticks = 0;
+
+	if (dn_read_file_at(proc_fd, "stat", text, sizeof(text)) == 0 ||
+		strncmp(text, "cpu ", 4) != 0)
+		return 0;
+	for (p += 4; *p == ' ';)
+		p++;
+	for (unsigned i = 0; i < 8; i++) {
+		if (dn_parse_u64(&p, &ticks) < 0)
+			return 0;
+		if (*p == ' ')
+			p++;
+	}
+	return ticks * (UINT64_C(1000000000) / (uint64_t)sysconf(_SC_CLK_TCK));
+}

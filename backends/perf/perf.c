@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <denet/fs.h>
+#include <denet/machine.h>
 
 #include "perf.h"
 
@@ -314,6 +315,8 @@ static void perf_started(struct dn_backend *backend)
 
 	if (perf->env->attach)
 		dn_perf_counters_enable(&perf->counters);
+	else
+		perf->stolen_ns = dn_machine_stolen_ns(perf->env->proc_fd);
 }
 
 static int perf_open(
@@ -380,6 +383,14 @@ static void sample_sideband(struct dn_perf *perf, struct dn_frame *frame)
 		dn_perf_sideband_per_process(&perf->sideband);
 }
 
+/* A task's clock runs on while the hypervisor runs others: with so much on all CPUs together. */
+static bool could_be_stolen(const struct dn_perf *perf, uint64_t ns)
+{
+	uint64_t now_ns = dn_machine_stolen_ns(perf->env->proc_fd);
+
+	return ns <= SLACK_NS + perf->reaped_cpu_ns / 20 + dn_sub_sat(now_ns, perf->stolen_ns);
+}
+
 /*
  * The counters of a process are closed early in its end: what the kernel still does for it, freeing
  * its memory above all, is not in them, and neither are parts of waking it up. Who was waited for
@@ -405,6 +416,9 @@ static void settle_cpu(struct dn_perf *perf, struct dn_frame *frame)
 	if (all_ended && (dn_tree_started(perf->core->tree) < 2 ||
 				 counted_ns <= reaped_ns + reaped_ns / 20 + SLACK_NS))
 		dn_frame_u64(frame, DN_M_cpu_total_ns, reaped_ns);
+	else if (all_ended && could_be_stolen(perf, counted_ns - reaped_ns))
+		dn_perf_degrade(perf, DN_M_cpu_total_ns, DN_QUALITY_SAMPLED,
+			"time that the hypervisor gave to others may have been counted");
 	else if (dn_tree_exited(perf->core->tree) > 0)
 		dn_perf_degrade(perf, DN_M_cpu_total_ns, DN_QUALITY_LOWER_BOUND,
 			"what the end of a process takes, as freeing its memory, is only told to "

@@ -27,6 +27,7 @@ struct dn_perf {
 	struct dn_metric_set degraded; /* said once is enough */
 	uint64_t blocked_ns;
 	uint64_t reaped_cpu_ns, baseline_cpu_ns;
+	uint64_t stolen_ns; /* by the hypervisor until we began; 0 unknown */
 };
 
 /* Offers and refusals of what is wanted; of what is not, nothing is said. */

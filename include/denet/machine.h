@@ -64,6 +64,9 @@ const char *dn_capability_name(unsigned n);
 /* The most memory that this process ever had resident since its exec; 0 unknown. */
 uint64_t dn_machine_own_peak(int proc_fd);
 
+/* How long the hypervisor let CPUs of this machine wait since boot, all together; 0 unknown. */
+uint64_t dn_machine_stolen_ns(int proc_fd);
+
 /* Gives up every capability for good, where the build has libcap-ng; false when some are kept. */
 bool dn_privileges_drop(void);
 

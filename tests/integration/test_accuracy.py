@@ -6,7 +6,7 @@ import pathlib
 import subprocess
 
 import pytest
-from conftest import IS_ROOT, SANITIZED, needs_root
+from conftest import IS_ROOT, SANITIZED, Stolen, exact_but_for_theft, needs_root
 
 TIERS = ["auto", "perf", "procfs"]
 USERS = [pytest.param(False, id="root", marks=needs_root), pytest.param(True, id="nobody")]
@@ -82,7 +82,7 @@ def cpu_is_right(result, charged, complete=True, ends_are_known=True):
     if truth and (complete or quality != "lower_bound"):
         assert value >= 0.99 * truth, said
     if complete and ends_are_known and lossless(result):
-        assert quality == "exact", said
+        assert exact_but_for_theft(result, name), said
 
 
 @in_every_way
@@ -116,7 +116,8 @@ def test_cpu_of_autoreaped_children(denet, tier, nobody, cpu_group):
     result, charged = cpu_of(denet, ["autoreap", "211"], tier, nobody, cpu_group)
     cpu_is_right(result, charged, complete=lossless(result), ends_are_known=False)
     if not lossless(result):
-        assert result.quality("cpu.total_ns") == "lower_bound", result.state("cpu.total_ns")
+        state = result.state("cpu.total_ns")
+        assert state["quality"] == "lower_bound" or (state["quality"] == "sampled" and "hypervisor" in state["reason"]), state
 
 
 @in_every_way
@@ -355,7 +356,8 @@ def test_blocked_time_of_a_sleeper(denet, nobody):
 def test_each_process_has_its_own_cpu_time(denet, tier, nobody):
     """The top processes lived 10 to 90 ms; each is found with the CPU time that it says of itself."""
     script = "; ".join(f"{denet.workload('burn')} {ms}" for ms in (11, 23, 47, 89))
-    result = measure(denet, ["sh", "-c", script + "; true"], tier, nobody)
+    with Stolen() as stolen:
+        result = measure(denet, ["sh", "-c", script + "; true"], tier, nobody)
     rows = result.summary.get("processes") or result.summary.get("top") or []
     cpus = sorted((row.get("cpu", {}).get("total_ns", 0) for row in rows if row["name"] == "burn"), reverse=True)
     if not lossless(result):
@@ -363,7 +365,7 @@ def test_each_process_has_its_own_cpu_time(denet, tier, nobody):
         assert all(cpu <= 90e6 + 4e6 for cpu in cpus)
         return
     for cpu, ms in itertools.zip_longest(cpus, (89, 47, 23, 11)):
-        assert cpu is not None and ms * 1e6 <= cpu <= ms * 1.01e6 + 4e6, cpus
+        assert cpu is not None and ms * 1e6 <= cpu <= ms * 1.01e6 + 4e6 + stolen.ns, (cpus, stolen.ns)
 
 
 @pytest.mark.parametrize("nobody", USERS)

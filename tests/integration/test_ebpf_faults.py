@@ -121,7 +121,8 @@ def test_a_leader_that_ends_first(denet):
     result = denet.run(["leaderexit"])
     assert (result.value("process.started"), result.value("process.exited")) == (1, 1)
     assert result.value("process.threads_started") == result.truth["threads_started"]
-    assert result.value("cpu.total_ns") >= result.truth["cpu_ns"]
+    # Its own clock has what it took before its exec, in a copy of denet.
+    assert result.value("cpu.total_ns") >= 0.99 * result.truth["cpu_ns"]
     lifetime = result.value("process.lifetime")
     assert lifetime["count"] == 1 and result.truth["after_leader_ns"] <= lifetime["max"] <= result.summary["wall_ns"]
 

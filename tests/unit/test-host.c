@@ -284,6 +284,20 @@ static void an_empty_machine_is_unknown_not_zero(void **state)
 	assert_true(fds[1] < 0);
 }
 
+static void stolen_time(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_int_equal(dn_machine_stolen_ns(fixture->proc_fd), 0);
+	put(fixture, "proc/stat", "cpu  1 2 3 4 5 6 7 1009 10 11\ncpu0 1 2 3 4 5 6 7 1 0 0\n");
+	assert_int_equal(dn_machine_stolen_ns(fixture->proc_fd),
+		1009 * (1000000000 / sysconf(_SC_CLK_TCK)));
+	put(fixture, "proc/stat", "cpu  1 2 3 4\n");
+	assert_int_equal(dn_machine_stolen_ns(fixture->proc_fd), 0);
+	put(fixture, "proc/stat", "intr 1 2 3 4 5 6 7 8 9\n");
+	assert_int_equal(dn_machine_stolen_ns(fixture->proc_fd), 0);
+}
+
 static void put_common(struct fixture *fixture)
 {
 	put(fixture, "proc/sys/kernel/hostname", "box\n");
@@ -535,6 +549,7 @@ int main(void)
 		cmocka_unit_test(capability_names),
 		cmocka_unit_test_setup_teardown(
 			an_empty_machine_is_unknown_not_zero, setup, teardown),
+		cmocka_unit_test_setup_teardown(stolen_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_recorded_v2_machine, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_recorded_v1_container, setup, teardown),
 		cmocka_unit_test_setup_teardown(
