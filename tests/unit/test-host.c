@@ -290,8 +290,8 @@ static void stolen_time(void **state)
 
 	assert_int_equal(dn_machine_stolen_ns(fixture->proc_fd), 0);
 	put(fixture, "proc/stat", "cpu  1 2 3 4 5 6 7 1009 10 11\ncpu0 1 2 3 4 5 6 7 1 0 0\n");
-	assert_int_equal(dn_machine_stolen_ns(fixture->proc_fd),
-		1009 * (1000000000 / sysconf(_SC_CLK_TCK)));
+	assert_int_equal(
+		dn_machine_stolen_ns(fixture->proc_fd), 1009 * (1000000000 / sysconf(_SC_CLK_TCK)));
 	put(fixture, "proc/stat", "cpu  1 2 3 4\n");
 	assert_int_equal(dn_machine_stolen_ns(fixture->proc_fd), 0);
 	put(fixture, "proc/stat", "intr 1 2 3 4 5 6 7 8 9\n");
