@@ -188,8 +188,11 @@ static void arm(struct dn_sockdiag *s, uint64_t ns)
 /* The next look, on the budget. */
 static void arm_look(struct dn_sockdiag *s, uint64_t now, uint64_t ns)
 {
-	if (s->budget_ns < 0)
-		ns = (uint64_t)-s->budget_ns * BUDGET_SHARE;
+	uint64_t paid_ns = s->budget_ns < 0 ? (uint64_t)-s->budget_ns * BUDGET_SHARE : 0;
+
+	/* Not at once when all is paid for: each look would cost the next one's, for ever. */
+	if (ns < paid_ns)
+		ns = paid_ns;
 	s->next_look_ns = now + ns;
 	/* What a listening socket of ours accepts may close faster than the queue holds. */
 	arm(s, s->guarded.n > 0 && s->drain_within_ns < ns ? s->drain_within_ns : ns);
