@@ -6,6 +6,7 @@ import pathlib
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 from conftest import NOBODY, needs_root, wait_until
@@ -308,3 +309,22 @@ sys.exit(denet.wait())
     stream = Stream((denet.folder / "reuse.jsonl").read_bytes(), denet.checker)
     assert stream.summary["ended_by"] == "target"
     assert (stream.value("cpu.total_ns") or 0) < 20e6
+
+
+def test_looks_at_sockets_are_rare_where_nothing_happens(denet, background):
+    """Also when looking at many processes has used up what these looks may cost."""
+    crowd = background([denet.workload("crowd"), "1000"])
+    pid = json.loads(crowd.stdout.readline())["pid"]
+    attached = denet.attach_start([str(pid)], ["-i", "1000", "--backend", "procfs"])
+    status = pathlib.Path(f"/proc/{attached.pid}/status")
+
+    def sleeps():
+        return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", status.read_text(), re.M).group(1))
+
+    time.sleep(1)
+    before = sleeps()
+    time.sleep(1.5)
+    # One each 32 ms, a sample each second.
+    assert sleeps() - before < 150
+    attached.send_signal(signal.SIGINT)
+    assert denet.finish(attached, attached.out).rc in (0, 130)
