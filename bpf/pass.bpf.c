@@ -43,24 +43,57 @@ static __always_inline void credit_blocked(struct task_struct *task, struct dn_t
 
 /*
  * Most threads of most trees have not run since the last look: all that changed of such a one is
- * how long it has been blocked.
+ * how long it has been blocked. Of it as little memory as possible is touched: ten times a second
+ * nothing of it is in a cache any more.
  */
-static __always_inline void harvest_live(
-	struct task_struct *task, struct dn_task *state, struct dn_wire_usage *process)
+static __always_inline void add_waiting(struct dn_task *state)
 {
 	struct dn_wire_totals *sum = totals();
-	u64 more;
 
-	if (state->on_ns || task->nvcsw != state->counted[DN_USAGE_VOLUNTARY] ||
-		task->nivcsw != state->counted[DN_USAGE_INVOLUNTARY]) {
-		harvest(task, state, process);
-		return;
+	if (sum)
+		__sync_fetch_and_add(&sum->usage.value[DN_USAGE_BLOCKED_NS],
+			advance(&state->off_counted_ns, state->off_ns));
+}
+
+/* A switch that the kernel did not tell of shows in its own counts. */
+static __always_inline bool has_run(struct task_struct *task, struct dn_task *state)
+{
+	return task->nvcsw != state->counted[DN_USAGE_VOLUNTARY] ||
+	       task->nivcsw != state->counted[DN_USAGE_INVOLUNTARY];
+}
+
+static __noinline void harvest_live(
+	struct seq_file *seq, struct task_struct *task, struct dn_task *state)
+{
+	u32 pid;
+
+	if (task->signal->live.counter <= 0)
+		return; /* it told, or is about to tell, of itself */
+	if (state->ran) {
+		pid = tgid_here(task);
+		/* No room: this thread is shown to the program again. */
+		if (pid && bpf_seq_write(seq, &pid, sizeof(pid)) < 0)
+			return;
+#ifdef DENET_HASH
+		state->ran = 0;
+#else
+		/* Not before whether it runs is read: it may get a CPU in between. */
+		__sync_lock_test_and_set(&state->ran, 0);
+#endif
+		if (*(volatile u64 *)&state->on_ns || !state_now(task))
+			state->ran = 1; /* it runs on, or is about to */
 	}
-	more = advance(&state->counted[DN_USAGE_BLOCKED_NS], state->off_ns);
-	if (!sum || !process)
-		return;
-	__sync_fetch_and_add(&sum->usage.value[DN_USAGE_BLOCKED_NS], more);
-	__sync_fetch_and_add(&process->value[DN_USAGE_BLOCKED_NS], more);
+	harvest(task, state, process_of(task));
+}
+
+static __noinline void add_waiting_to_process(struct task_struct *task, struct dn_task *state)
+{
+	struct dn_wire_usage *process = process_of(task);
+
+	if (process)
+		__sync_fetch_and_add(&process->value[DN_USAGE_BLOCKED_NS],
+			advance(&state->counted[DN_USAGE_BLOCKED_NS], state->off_ns));
+	add_waiting(state);
 }
 
 static __always_inline void mark(struct task_struct *task, struct dn_wire_control *c)
@@ -123,6 +156,7 @@ int dn_pass(struct bpf_iter__task *ctx)
 			return 0;
 		baseline(task, state);
 		thread_begins(task, state, bpf_ktime_get_ns());
+		state->ran = 1; /* whoever has a CPU was not seen to get it */
 		state->flags |= DN_TASK_ACTIVE;
 		c->changed++;
 		return 0;
@@ -135,8 +169,11 @@ int dn_pass(struct bpf_iter__task *ctx)
 		return 0;
 	}
 	credit_blocked(task, state, bpf_ktime_get_ns());
-	if (task->signal->live.counter <= 0)
-		return 0; /* it told, or is about to tell, of itself */
-	harvest_live(task, state, process_of(task));
+	if (state->ran || (c->pass == DN_PASS_HARVEST_ALL && has_run(task, state)))
+		harvest_live(ctx->meta->seq, task, state);
+	else if (c->pass == DN_PASS_HARVEST_ALL)
+		add_waiting_to_process(task, state);
+	else
+		add_waiting(state);
 	return 0;
 }

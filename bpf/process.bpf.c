@@ -233,6 +233,7 @@ static __always_inline void switched_out(struct task_struct *task, bool preempte
 	if (state->on_ns)
 		state->on_cpu_ns += now - state->on_ns;
 	state->on_ns = 0;
+	state->ran = 1;
 	state->owed_ns = 0;
 	why = task_state_of(task);
 	if (why & TASK_DEAD) {
@@ -263,6 +264,7 @@ static __always_inline void switched_in(struct task_struct *task, u64 now)
 	if (!state)
 		return;
 	state->on_ns = now;
+	state->ran = 1;
 	/* The gated command gets its CPU to go: here, and not at its exec, the kernel's sums are
 	 * whole. */
 	if (state->flags & DN_TASK_WAITS_FOR_EXEC && !state->start_ns) {

@@ -95,8 +95,10 @@ DN_VERIFIED_ONCE int settle(struct dn_task *state, const struct dn_wire_usage *n
 		u64 more = advance(&state->counted[i], now->value[i]);
 
 		/* A pass may be preempted here by a switch on its own CPU that adds too. */
-		__sync_fetch_and_add(&sum->usage.value[i], more);
 		__sync_fetch_and_add(&process->value[i], more);
+		if (i == DN_USAGE_BLOCKED_NS)
+			more = advance(&state->off_counted_ns, now->value[i]);
+		__sync_fetch_and_add(&sum->usage.value[i], more);
 	}
 	return 0;
 }
@@ -122,6 +124,7 @@ static __noinline __attribute__((unused)) void baseline(
 	read_usage(task, state, &now);
 	for (u32 i = 0; i < DN_USAGE_N; i++)
 		state->counted[i] = now.value[i];
+	state->off_counted_ns = state->off_ns;
 	state->delay_seen_ns = task->sched_info.run_delay;
 }
 

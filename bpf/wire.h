@@ -97,23 +97,30 @@ enum dn_wire_slot {
 };
 
 struct dn_task {
+	/* What a pass looks at of a thread that has not run: in the first cache line of the
+	 * storage, which has 8 bytes of the kernel's. */
 	__u32 flags;
 	__u32 kind; /* enum dn_wire_blocked, while it is blocked */
-	__u64 calls, errors;
-	__u64 enter_ns; /* when it entered the system call that it is in */
-	__u64 on_ns; /* when it got the CPU that it has; 0: it has none */
-	__u64 delay_seen_ns; /* the kernel's sum of its waits for a CPU, as far as accounted */
-	__u64 blocked_ns; /* since when it is, or was, blocked */
-	__u64 owed_ns; /* up to where its blocked time is in the sums; 0: it is not blocked */
-	__u64 pending_ns; /* time off the CPU whose part of waiting for one is not known yet */
-	__u64 on_cpu_ns, off_ns; /* sums */
-	__u64 exit_ns, start_ns; /* LAST: when, and of the process; start_ns also: its sums have a
-				    baseline */
-	__u32 exit_pid, exit_ppid, exit_status;
+	__u32 ran; /* it had a CPU since the last pass, or has one */
 	__u32 latency_weight; /* how many calls the time of this one stands for; 0: it is not taken
 			       */
+	__u64 on_ns; /* when it got the CPU that it has; 0: it has none */
+	__u64 owed_ns; /* up to where its blocked time is in the sums; 0: it is not blocked */
+	__u64 off_ns; /* blocked or waiting for a CPU, a sum */
+	__u64 off_counted_ns; /* what the sums of the tree have of it; those of its process, below
+			       */
+
+	__u64 delay_seen_ns; /* the kernel's sum of its waits for a CPU, as far as accounted */
+	__u64 blocked_ns; /* since when it is, or was, blocked */
+	__u64 pending_ns; /* time off the CPU whose part of waiting for one is not known yet */
+	__u64 on_cpu_ns; /* sum */
+	__u64 calls, errors;
+	__u64 enter_ns; /* when it entered the system call that it is in */
+	__u64 exit_ns, start_ns; /* LAST: when, and of the process; start_ns also: its sums have a
+				    baseline */
+	__u32 exit_pid, exit_ppid, exit_status, zero;
 	__u64 group[DN_SLOT_N]; /* what the groups keep between two hooks; see each */
-	__u64 counted[DN_USAGE_N]; /* what the sums of the tree have of it */
+	__u64 counted[DN_USAGE_N]; /* what the sums of its process have of it, and the tree's */
 };
 
 /* Log-linear as <denet/table.h>, up to 2^40; what is larger is in the last bucket. */
@@ -202,7 +209,8 @@ struct dn_wire_hw_process {
 enum dn_wire_pass {
 	DN_PASS_MARK, /* who belongs to the tree */
 	DN_PASS_ACTIVATE, /* counting begins */
-	DN_PASS_HARVEST, /* what live threads used since the last pass */
+	DN_PASS_HARVEST, /* what live threads used since the last pass; tells who ran (__u32 pid) */
+	DN_PASS_HARVEST_ALL, /* the same, and the sums of processes whose threads only waited */
 	DN_PASS_REPORT, /* a record per process */
 };
 

@@ -515,10 +515,21 @@ int dn_ebpf_read_totals(struct dn_ebpf *ebpf, bool final)
 	}
 }
 
-static void harvest_live(struct dn_ebpf *ebpf)
+static void on_ran(struct dn_ebpf *ebpf, const void *entry)
 {
-	int r = dn_ebpf_pass(ebpf, DN_PASS_HARVEST, NULL);
+	struct dn_process *process =
+		dn_tree_find(ebpf->core->tree, (pid_t) * (const uint32_t *)entry);
 
+	if (process)
+		process->runs++;
+}
+
+static void harvest_live(struct dn_ebpf *ebpf, bool processes)
+{
+	int r = dn_ebpf_pass(
+		ebpf, processes ? DN_PASS_HARVEST_ALL : DN_PASS_HARVEST, sizeof(uint32_t), on_ran);
+
+	ebpf->core->runs_known = ebpf->process_source && r == 0;
 	if (r < 0)
 		dn_ebpf_degrade_group(ebpf, DN_PROBES_LIFECYCLE, DN_QUALITY_SAMPLED,
 			dn_arena_printf(ebpf->arena,
@@ -561,7 +572,7 @@ static int ebpf_sample(struct dn_backend *backend, struct dn_frame *frame)
 	/* Of those that ended all is known: for a short command no pass is ever needed. */
 	alive = ebpf->env->attach || ebpf->totals.exits < ebpf->totals.forks + 1;
 	if (r == 0 && alive) {
-		harvest_live(ebpf);
+		harvest_live(ebpf, ebpf->env->per_process || frame->final);
 		r = dn_ebpf_read_totals(ebpf, false);
 	}
 	dn_ebpf_ring_drain(ebpf);

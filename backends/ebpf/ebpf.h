@@ -150,8 +150,8 @@ void dn_ebpf_ring_close(struct dn_ebpf *ebpf);
 /* pass.c: passes over all tasks of the machine. reserve, release: the descriptors for them. */
 void dn_ebpf_pass_reserve(struct dn_ebpf *ebpf);
 void dn_ebpf_pass_release(struct dn_ebpf *ebpf);
-int dn_ebpf_pass(struct dn_ebpf *ebpf, enum dn_wire_pass pass,
-	void (*each)(struct dn_ebpf *ebpf, const struct dn_wire_record_usage *record));
+int dn_ebpf_pass(struct dn_ebpf *ebpf, enum dn_wire_pass pass, size_t size,
+	void (*each)(struct dn_ebpf *ebpf, const void *entry));
 int dn_ebpf_flag_targets(struct dn_ebpf *ebpf);
 int dn_ebpf_flag_running(struct dn_ebpf *ebpf);
 

@@ -187,8 +187,9 @@ static void on_record(struct dn_ebpf *ebpf, const struct dn_wire_record *record,
 
 /* Live processes */
 
-static void on_live(struct dn_ebpf *ebpf, const struct dn_wire_record_usage *record)
+static void on_live(struct dn_ebpf *ebpf, const void *entry)
 {
+	const struct dn_wire_record_usage *record = entry;
 	struct lifecycle *self = data_of(ebpf);
 	pid_t pid = (pid_t)record->head.pid;
 	struct dn_process *process = dn_tree_find(ebpf->core->tree, pid);
@@ -220,7 +221,8 @@ static int start(struct dn_ebpf *ebpf)
 		r = dn_ebpf_flag_running(ebpf);
 	if (r == 0 && ebpf->env->attach) {
 		self->attached_ns = dn_now_ns();
-		r = dn_ebpf_pass(ebpf, DN_PASS_REPORT, on_live);
+		r = dn_ebpf_pass(
+			ebpf, DN_PASS_REPORT, sizeof(struct dn_wire_record_usage), on_live);
 	}
 	return r;
 }
@@ -232,7 +234,7 @@ static void resync(struct dn_ebpf *ebpf)
 	struct dn_process *next;
 
 	self->generation++;
-	if (dn_ebpf_pass(ebpf, DN_PASS_REPORT, on_live) < 0)
+	if (dn_ebpf_pass(ebpf, DN_PASS_REPORT, sizeof(struct dn_wire_record_usage), on_live) < 0)
 		return;
 	self->resync = false;
 	for (struct dn_process *p = dn_tree_first(ebpf->core->tree); p; p = next) {
@@ -304,7 +306,8 @@ static void sample(struct dn_ebpf *ebpf, struct dn_frame *frame)
 
 	check_losses(ebpf, frame->final);
 	if (ebpf->env->per_process || frame->final) {
-		(void)dn_ebpf_pass(ebpf, DN_PASS_REPORT, on_live);
+		(void)dn_ebpf_pass(
+			ebpf, DN_PASS_REPORT, sizeof(struct dn_wire_record_usage), on_live);
 		/* After its parts, so that no part is more than the whole. */
 		(void)dn_ebpf_read_totals(ebpf, false);
 	}

@@ -58,8 +58,8 @@ static int create(struct dn_ebpf *ebpf, enum dn_wire_pass pass)
 	return fd < 0 ? -errno : fd;
 }
 
-int dn_ebpf_pass(struct dn_ebpf *ebpf, enum dn_wire_pass pass,
-	void (*each)(struct dn_ebpf *ebpf, const struct dn_wire_record_usage *record))
+int dn_ebpf_pass(struct dn_ebpf *ebpf, enum dn_wire_pass pass, size_t size,
+	void (*each)(struct dn_ebpf *ebpf, const void *entry))
 {
 	static char buffer[64 * 1024] __attribute__((aligned(8)));
 	int fd = create(ebpf, pass), r = 0;
@@ -79,11 +79,8 @@ int dn_ebpf_pass(struct dn_ebpf *ebpf, enum dn_wire_pass pass,
 		if (n <= 0)
 			break;
 		have += (size_t)n;
-		while (have - used >= sizeof(struct dn_wire_record_usage)) {
-			if (each)
-				each(ebpf, (const struct dn_wire_record_usage *)(buffer + used));
-			used += sizeof(struct dn_wire_record_usage);
-		}
+		for (; have - used >= size; used += size)
+			each(ebpf, buffer + used);
 		memmove(buffer, buffer + used, have - used);
 		have -= used;
 	}
@@ -126,7 +123,7 @@ int dn_ebpf_flag_targets(struct dn_ebpf *ebpf)
 static int pass_until_still(struct dn_ebpf *ebpf, enum dn_wire_pass pass)
 {
 	for (unsigned i = 0; i < PASSES_MAX; i++) {
-		int r = dn_ebpf_pass(ebpf, pass, NULL);
+		int r = dn_ebpf_pass(ebpf, pass, sizeof(uint32_t), NULL);
 
 		if (r < 0 || ebpf->control->changed == 0)
 			return r;

@@ -31,6 +31,10 @@ static void choose_classes(struct dn_procfs *p)
 	p->peak = ANY(p, DN_M_memory_peak_rss_bytes);
 	p->pss = ANY(p, DN_M_memory_pss_bytes);
 	p->source = ANY(p, DN_M_process_started);
+	p->gauges_only = !p->cpu && !p->io && !p->source && !p->env->no_children &&
+			 !ANY(p, DN_M_cpu_user_ns, DN_M_cpu_system_ns, DN_M_cpu_run_delay_ns,
+				 DN_M_memory_minor_faults, DN_M_memory_major_faults,
+				 DN_M_cpu_voluntary_switches, DN_M_cpu_involuntary_switches);
 	p->classes = 0;
 	if (p->no_proc)
 		return;

@@ -127,6 +127,7 @@ struct dn_procfs {
 	bool no_proc; /* nothing but rusage and CPU clocks */
 	bool no_fd_count; /* the size of /proc/PID/fd is not told: entries must be counted */
 	bool cpu, io, peak, pss, source; /* assigned */
+	bool gauges_only; /* nothing that adds up: nobody's account can be in another's */
 	uint64_t tick_ns, page_bytes;
 	pid_t self, self_tid;
 	int self_io_fd, self_task_io_fd;

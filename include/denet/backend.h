@@ -94,6 +94,8 @@ struct dn_core {
 	struct dn_tree *tree;
 	uint64_t
 		t0_ns; /* CLOCK_MONOTONIC when measuring began; set when the gate opens, 0 before */
+	bool runs_known; /* the process source sets dn_process.runs before others sample: a process
+			    whose runs stay the same has not run since the last sample */
 	/* A metric got worse than planned: the first reason is kept, the quality only falls. */
 	void (*degrade)(
 		struct dn_core *core, unsigned metric, enum dn_quality quality, const char *reason);

@@ -33,6 +33,7 @@ struct dn_process {
 					   itself */
 	bool exit_known; /* wait_status below is valid */
 	int wait_status; /* as from wait4() */
+	uint64_t runs; /* grows whenever it had a CPU between two samples; see dn_core.runs_known */
 	struct dn_value
 		value[DN_PROCESS_METRIC_MAX]; /* by dn_process_slot(); the last that was seen */
 	void *backend[DN_BACKEND_MAX]; /* private to the backend with that index */

@@ -4,7 +4,9 @@
 The workload attached makes a known number of calls after its standard input ends, by threads and processes that were there before and by new ones.
 """
 import json
+import pathlib
 import signal
+import subprocess
 
 import pytest
 from conftest import wait_until
@@ -90,6 +92,35 @@ def test_a_tree_that_does_nothing(tier, denet, background):
     assert result.value("syscall.by_name") == result.value("process.exits") == {}
     assert result.value("process.count") == result.value("process.started") == 3
     assert release(process)["getppid"] == 2 * 5 * CALLS
+
+
+def test_memory_of_who_ran(tier, denet, background):
+    """Files are only read of processes that had a CPU; whoever did has its memory in the next sample."""
+    script = "import sys; print(1, flush=True); sys.stdin.readline(); block = b'x' * (97 << 20); print(2, flush=True); sys.stdin.readline()"
+    sleepers = [background(["/usr/bin/python3", "-c", script], stdin=subprocess.PIPE) for _ in range(3)]
+    for sleeper in sleepers:
+        sleeper.stdout.readline()
+    result = denet.attach_start([str(sleeper.pid) for sleeper in sleepers], ["-i", "20"])
+    samples = 0
+
+    def rss():
+        nonlocal samples
+        lines = [line for line in pathlib.Path(result.out).read_bytes().split(b"\n")[:-1] if b'"kind":"sample"' in line]
+        samples = len(lines)
+        return [value for value in (json.loads(line)["tree"]["memory"].get("rss_bytes") for line in lines) if value is not None]
+
+    wait_until(lambda: len(rss()) > 5)
+    before = rss()[-1]
+    sleepers[1].stdin.write(b"\n")
+    sleepers[1].stdin.flush()
+    sleepers[1].stdout.readline()
+    seen = len(rss())
+    wait_until(lambda: len(rss()) > seen + 3)
+    # Two samples may have been on their way when it said that it is done. All are looked at once a second in any case.
+    assert rss()[seen + 2] >= before + (96 << 20), rss()
+    for sleeper in sleepers:
+        sleeper.stdin.close()
+    assert denet.finish(result, result.out).rc == 0
 
 
 def test_two_at_once(tier, denet, background):
