@@ -515,28 +515,6 @@ int dn_ebpf_read_totals(struct dn_ebpf *ebpf, bool final)
 	}
 }
 
-static void on_ran(struct dn_ebpf *ebpf, const void *entry)
-{
-	struct dn_process *process =
-		dn_tree_find(ebpf->core->tree, (pid_t) * (const uint32_t *)entry);
-
-	if (process)
-		process->runs++;
-}
-
-static void harvest_live(struct dn_ebpf *ebpf, bool processes)
-{
-	int r = dn_ebpf_pass(
-		ebpf, processes ? DN_PASS_HARVEST_ALL : DN_PASS_HARVEST, sizeof(uint32_t), on_ran);
-
-	ebpf->core->runs_known = ebpf->process_source && r == 0;
-	if (r < 0)
-		dn_ebpf_degrade_group(ebpf, DN_PROBES_LIFECYCLE, DN_QUALITY_SAMPLED,
-			dn_arena_printf(ebpf->arena,
-				"live threads can't be looked at (%s): they count when they end",
-				strerror(-r)));
-}
-
 static int read_losses(struct dn_ebpf *ebpf)
 {
 	memset(ebpf->losses, 0, sizeof(ebpf->losses));
@@ -572,7 +550,7 @@ static int ebpf_sample(struct dn_backend *backend, struct dn_frame *frame)
 	/* Of those that ended all is known: for a short command no pass is ever needed. */
 	alive = ebpf->env->attach || ebpf->totals.exits < ebpf->totals.forks + 1;
 	if (r == 0 && alive) {
-		harvest_live(ebpf, ebpf->env->per_process || frame->final);
+		dn_ebpf_harvest(ebpf, ebpf->env->per_process || frame->final);
 		r = dn_ebpf_read_totals(ebpf, false);
 	}
 	dn_ebpf_ring_drain(ebpf);

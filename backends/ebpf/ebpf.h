@@ -152,6 +152,8 @@ void dn_ebpf_pass_reserve(struct dn_ebpf *ebpf);
 void dn_ebpf_pass_release(struct dn_ebpf *ebpf);
 int dn_ebpf_pass(struct dn_ebpf *ebpf, enum dn_wire_pass pass, size_t size,
 	void (*each)(struct dn_ebpf *ebpf, const void *entry));
+/* What live threads used until now; processes: into the sums of each process as well. */
+void dn_ebpf_harvest(struct dn_ebpf *ebpf, bool processes);
 int dn_ebpf_flag_targets(struct dn_ebpf *ebpf);
 int dn_ebpf_flag_running(struct dn_ebpf *ebpf);
 

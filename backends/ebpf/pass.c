@@ -91,6 +91,28 @@ int dn_ebpf_pass(struct dn_ebpf *ebpf, enum dn_wire_pass pass, size_t size,
 	return r;
 }
 
+static void on_ran(struct dn_ebpf *ebpf, const void *entry)
+{
+	struct dn_process *process =
+		dn_tree_find(ebpf->core->tree, (pid_t) * (const uint32_t *)entry);
+
+	if (process)
+		process->runs++;
+}
+
+void dn_ebpf_harvest(struct dn_ebpf *ebpf, bool processes)
+{
+	int r = dn_ebpf_pass(
+		ebpf, processes ? DN_PASS_HARVEST_ALL : DN_PASS_HARVEST, sizeof(uint32_t), on_ran);
+
+	ebpf->core->runs_known = ebpf->process_source && r == 0;
+	if (r < 0)
+		dn_ebpf_degrade_group(ebpf, DN_PROBES_LIFECYCLE, DN_QUALITY_SAMPLED,
+			dn_arena_printf(ebpf->arena,
+				"live threads can't be looked at (%s): they count when they end",
+				strerror(-r)));
+}
+
 /* The key of a thread in the kernel's table: a pidfd, or its number where there is no storage. */
 static int flag(const struct dn_ebpf *ebpf, pid_t pid, uint32_t flags)
 {
