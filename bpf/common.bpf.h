@@ -199,12 +199,27 @@ static __always_inline struct dn_task *task_current(void)
 #endif
 }
 
-/* The current thread, when it is of the tree and counts. */
+/* This program ran for nothing: what bystanders pay. */
+static __always_inline void note_outside(void)
+{
+	struct dn_wire_totals *sum;
+
+	if (!(dn_features & DN_FEATURE_ACCOUNT))
+		return;
+	sum = totals();
+	if (sum)
+		__sync_fetch_and_add(&sum->outside, 1);
+}
+
+/* The current thread, when it is of the tree and counts. Asked once in each run. */
 static __always_inline struct dn_task *task_counting(void)
 {
 	struct dn_task *task = task_current();
 
-	return task && task->flags & DN_TASK_ACTIVE ? task : 0;
+	if (task && task->flags & DN_TASK_ACTIVE)
+		return task;
+	note_outside();
+	return 0;
 }
 
 /*

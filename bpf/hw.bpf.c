@@ -165,8 +165,10 @@ int BPF_PROG(dn_hw_switch, bool preempted, struct task_struct *prev, struct task
 	struct dn_hw_reading *start, *now;
 	bool begins = in && in->flags & DN_TASK_ACTIVE, ends;
 
-	if (!out && !begins)
+	if (!out && !begins) {
+		note_outside();
 		return 0;
+	}
 	start = reading(0);
 	now = reading(1);
 	if (!start || !now)

@@ -21,6 +21,8 @@ int BPF_PROG(dn_fork, struct task_struct *parent, struct task_struct *child)
 	struct dn_wire_record *record;
 	bool thread;
 
+	if (!state)
+		note_outside();
 	if (!state || !c || !sum || state->flags & DN_TASK_WAITS_FOR_EXEC)
 		return 0;
 	thread = child->tgid == parent->tgid;
@@ -75,6 +77,8 @@ int dn_exec(unsigned long long *ctx)
 	if (!state)
 		state = take_number(task, (u32)ctx[1]);
 #endif
+	if (!state)
+		note_outside();
 	if (!state || !sum)
 		return 0;
 	if (state->flags & DN_TASK_WAITS_FOR_EXEC)
@@ -99,6 +103,8 @@ int dn_rename(unsigned long long *ctx)
 	const char *comm = (const char *)ctx[1];
 	struct dn_wire_record *record;
 
+	if (!state)
+		note_outside();
 	if (!state || ctx[0] != bpf_get_current_task() || !(state->flags & DN_TASK_ACTIVE) ||
 		task->pid != task->tgid)
 		return 0;
@@ -129,6 +135,8 @@ int dn_exit(unsigned long long *ctx)
 	struct dn_task *state = task_find(task);
 	struct dn_wire_totals *sum = totals();
 
+	if (!state)
+		note_outside();
 	if (!state || !(state->flags & DN_TASK_ACTIVE) || !sum)
 		return 0;
 	/* Its last switch has the rest; should the kernel skip that, this much is not lost. */
@@ -208,15 +216,13 @@ static __always_inline void account_wait(struct task_struct *task, struct dn_tas
 	histogram_add(&sched->blocked[kind], whole > delay ? whole - delay : 0);
 }
 
-static __always_inline void switched_out(struct task_struct *task, bool preempted, u64 now)
+static __always_inline void switched_out(
+	struct task_struct *task, struct dn_task *state, bool preempted, u64 now)
 {
-	struct dn_task *state = task_find(task);
 	struct dn_wire_usage *process;
 	u32 tgid = (u32)task->tgid;
 	u64 why;
 
-	if (!state)
-		return;
 	if (!(state->flags & DN_TASK_ACTIVE)) {
 		state->on_ns = 0;
 		return;
@@ -256,13 +262,10 @@ static __always_inline void switched_out(struct task_struct *task, bool preempte
 	}
 }
 
-static __always_inline void switched_in(struct task_struct *task, u64 now)
+static __always_inline void switched_in(struct task_struct *task, struct dn_task *state, u64 now)
 {
-	struct dn_task *state = task_find(task);
 	u32 kind;
 
-	if (!state)
-		return;
 	state->on_ns = now;
 	state->ran = 1;
 	/* The gated command gets its CPU to go: here, and not at its exec, the kernel's sums are
@@ -280,9 +283,17 @@ static __always_inline void switched_in(struct task_struct *task, u64 now)
 DN_TRACEPOINT(sched_switch)
 int BPF_PROG(dn_switch, bool preempted, struct task_struct *prev, struct task_struct *next)
 {
-	u64 now = bpf_ktime_get_ns();
+	struct dn_task *out = task_find(prev), *in = task_find(next);
+	u64 now;
 
-	switched_out(prev, preempted, now);
-	switched_in(next, now);
+	if (!out && !in) {
+		note_outside();
+		return 0;
+	}
+	now = bpf_ktime_get_ns();
+	if (out)
+		switched_out(prev, out, preempted, now);
+	if (in)
+		switched_in(next, in, now);
 	return 0;
 }

@@ -102,8 +102,10 @@ int BPF_PROG(
 	struct dn_wire_signal *sums;
 	u32 weight;
 
-	if (!state || !(state->flags & DN_TASK_ACTIVE))
+	if (!state || !(state->flags & DN_TASK_ACTIVE)) {
+		note_outside();
 		return 0;
+	}
 	sums = signal_sums((u32)number);
 	weight = sample_weight(DN_GROUP_SIGNALS);
 	if (!sums || !weight)

@@ -156,6 +156,8 @@ int dn_last_call(unsigned long long *ctx)
 	struct call call = {};
 	s64 nr;
 
+	if (!task)
+		note_outside();
 	if (!task || !(task->flags & DN_TASK_ACTIVE))
 		return 0;
 	nr = regs_call(task_regs(leaving));

@@ -22,6 +22,7 @@ enum dn_wire_feature {
 	DN_FEATURE_SECURITY = 1 << 7,
 	DN_FEATURE_SAMPLED = 1 << 8, /* control.sample_every is looked at */
 	DN_FEATURE_PATHS = 1 << 9,
+	DN_FEATURE_ACCOUNT = 1 << 10, /* runs for threads outside of the tree are counted */
 	/* Those that need the time of a call, besides latency. */
 	DN_FEATURE_TIMED_OTHERS = DN_FEATURE_FILE | DN_FEATURE_NETWORK | DN_FEATURE_LOCKS,
 };
@@ -164,6 +165,7 @@ struct dn_wire_totals {
 	__u64 events; /* ring records that were produced, lost ones included */
 	__u64 blocked_ns[DN_BLOCKED_N];
 	__u64 peak_rss_pages; /* of processes that ended: the largest */
+	__u64 outside; /* with DN_FEATURE_ACCOUNT: runs of programs that found nobody of the tree */
 };
 
 struct dn_wire_sched {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the programs and maps of this backend cost, as the kernel accounts it. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -99,6 +100,21 @@ static void add_maps(const struct dn_ebpf_objects *objects, unsigned object, str
 	}
 }
 
+static void add_program(const struct dn_ebpf *ebpf, unsigned index, struct dn_cost *cost)
+{
+	struct dn_program_cost *program;
+	uint64_t runs, ns = dn_ebpf_run_ns(ebpf, index, &runs);
+
+	cost->bpf_ns = dn_add_sat(cost->bpf_ns, ns);
+	cost->bpf_runs = dn_add_sat(cost->bpf_runs, runs);
+	if (cost->n_programs >= DN_PROGRAM_COSTS_MAX)
+		return;
+	program = &cost->program[cost->n_programs++];
+	snprintf(program->name, sizeof(program->name), "%s", ebpf->objects.program[index].name);
+	program->ns = ns;
+	program->runs = runs;
+}
+
 void dn_ebpf_cost(struct dn_backend *backend, struct dn_cost *cost)
 {
 	const struct dn_ebpf *ebpf = (const struct dn_ebpf *)backend;
@@ -113,17 +129,13 @@ void dn_ebpf_cost(struct dn_backend *backend, struct dn_cost *cost)
 		cost->records_received = dn_add_sat(cost->records_received, ebpf->received);
 	}
 	cost->has_bpf_ns |= ebpf->accounted;
+	cost->bystander_runs = dn_add_sat(cost->bystander_runs, ebpf->totals.outside);
 	for (unsigned i = 0; i < objects->n_programs; i++) {
-		uint64_t runs, ns;
-
 		if (objects->program[i].fd < 0)
 			continue;
 		cost->bpf_programs++;
-		if (!ebpf->accounted)
-			continue;
-		ns = dn_ebpf_run_ns(ebpf, i, &runs);
-		cost->bpf_ns = dn_add_sat(cost->bpf_ns, ns);
-		cost->bpf_runs = dn_add_sat(cost->bpf_runs, runs);
+		if (ebpf->accounted)
+			add_program(ebpf, i, cost);
 	}
 	for (unsigned i = 0; i < objects->n_objects; i++) {
 		if (objects->object[i].object)

@@ -170,7 +170,8 @@ static bool reduce(void *arg, const char *program)
 			if (dn_ebpf_on(ebpf, dn_ebpf_groups[j]->id))
 				rest |= dn_ebpf_groups[j]->features;
 		}
-		ebpf->features = rest | (ebpf->features & (DN_FEATURE_SAMPLED | DN_FEATURE_PATHS));
+		ebpf->features = rest | (ebpf->features & (DN_FEATURE_SAMPLED | DN_FEATURE_PATHS |
+								  DN_FEATURE_ACCOUNT));
 		return true;
 	}
 	return false;
@@ -330,6 +331,8 @@ static int load(struct dn_ebpf *ebpf, struct dn_probe *probe, struct dn_ebpf_ref
 	objects->arg = ebpf;
 	add_objects(ebpf);
 	dn_ebpf_cost_open(ebpf, probe);
+	if (ebpf->accounted)
+		ebpf->features |= DN_FEATURE_ACCOUNT;
 	r = dn_ebpf_objects_load(objects, ebpf->env->sys_fd);
 	if (r < 0) {
 		bool btf = !objects->btf;

@@ -145,6 +145,13 @@ struct dn_process_event {
 	int wait_status;
 };
 
+/* One program in the kernel. */
+struct dn_program_cost {
+	char name[32];
+	uint64_t ns, runs; /* of all processes, bystanders included */
+};
+#define DN_PROGRAM_COSTS_MAX 96
+
 /* What a backend costs beside denet's own CPU time and memory. All are sums over backends. */
 struct dn_cost {
 	bool has_bpf; /* some backend runs programs in the kernel */
@@ -152,6 +159,9 @@ struct dn_cost {
 	uint64_t bpf_map_bytes; /* memory of the maps, as the kernel tells it */
 	bool has_bpf_ns; /* run times were measured (--account) */
 	uint64_t bpf_ns, bpf_runs; /* of all processes, bystanders included */
+	uint64_t bystander_runs; /* of these, the runs that found nobody of the tree */
+	struct dn_program_cost program[DN_PROGRAM_COSTS_MAX];
+	unsigned n_programs;
 	uint64_t load_ns, attach_ns; /* wall time of setting up */
 	bool has_records; /* some backend was told of events through a buffer that can be full */
 	uint64_t records_produced, records_received; /* the difference was lost */

@@ -272,6 +272,22 @@ static void put_known(struct dn_json *json, const char *key, bool known, uint64_
 		put_key_null(json, key);
 }
 
+/* Where the run time of programs went, which costs to know. */
+static void put_programs(struct dn_json *json, const struct dn_cost *cost)
+{
+	dn_json_put_u64(json, "bystander_runs", cost->bystander_runs);
+	dn_json_key(json, "programs");
+	dn_json_object(json);
+	for (unsigned i = 0; i < cost->n_programs; i++) {
+		dn_json_key(json, cost->program[i].name);
+		dn_json_object(json);
+		dn_json_put_u64(json, "ns", cost->program[i].ns);
+		dn_json_put_u64(json, "runs", cost->program[i].runs);
+		dn_json_object_end(json);
+	}
+	dn_json_object_end(json);
+}
+
 /* What denet cost. */
 static void put_self(struct dn_json *json, const struct dn_summary *summary)
 {
@@ -288,6 +304,8 @@ static void put_self(struct dn_json *json, const struct dn_summary *summary)
 	put_known(json, "bpf_map_bytes", cost->has_bpf, cost->bpf_map_bytes);
 	put_known(json, "load_ns", cost->has_bpf, cost->load_ns);
 	put_known(json, "attach_ns", cost->has_bpf, cost->attach_ns);
+	if (cost->has_bpf_ns)
+		put_programs(json, cost);
 	dn_json_object_end(json);
 }
 

@@ -291,19 +291,21 @@ static void command_rows(struct dn_page *page, unsigned max)
 static void cost_row(struct dn_page *page)
 {
 	const struct dn_cost *cost = &page->summary->cost;
-	char maps[32], setup[32], ran[32], runs[32], text[160];
-	int used;
+	char part[32], setup[32], runs[32], text[160];
 
 	if (!cost->has_bpf)
 		return;
-	used = snprintf(text, sizeof(text), "eBPF: %u programs, %s of maps, %s to set up",
-		cost->bpf_programs, dn_human_bytes(cost->bpf_map_bytes, maps, sizeof(maps)),
+	snprintf(text, sizeof(text), "eBPF: %u programs, %s of maps, %s to set up",
+		cost->bpf_programs, dn_human_bytes(cost->bpf_map_bytes, part, sizeof(part)),
 		dn_human_duration(
 			dn_add_sat(cost->load_ns, cost->attach_ns), setup, sizeof(setup)));
-	if (cost->has_bpf_ns)
-		snprintf(text + used, sizeof(text) - (size_t)used, ", ran %s in %s runs",
-			dn_human_duration(cost->bpf_ns, ran, sizeof(ran)),
-			dn_human_count(cost->bpf_runs, runs, sizeof(runs)));
+	dn_grid_text(&page->grid, "", NULL, text);
+	if (!cost->has_bpf_ns)
+		return;
+	snprintf(text, sizeof(text), "they ran %s in %s runs, %s of these in bystanders",
+		dn_human_duration(cost->bpf_ns, part, sizeof(part)),
+		dn_human_count(cost->bpf_runs, runs, sizeof(runs)),
+		dn_human_count(cost->bystander_runs, setup, sizeof(setup)));
 	dn_grid_text(&page->grid, "", NULL, text);
 }
 

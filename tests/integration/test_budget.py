@@ -142,11 +142,32 @@ def test_account_is_the_same_as_denet_bpf(denet, tier, background):
     assert own["bpf_map_bytes"] >= sum(row["memory_bytes"] for row in mine["maps"]) > 0
     assert own["bpf_runs"] >= counted and own["bpf_ns"] > own["bpf_runs"]
     assert own["load_ns"] > 0 and own["attach_ns"] > 0
+    programs = own["programs"]
+    assert sum(row["runs"] for row in programs.values()) == own["bpf_runs"] and sum(row["ns"] for row in programs.values()) == own["bpf_ns"]
+    assert programs["dn_sys_exit"]["runs"] >= counted
+    # The hook runs for each call of the machine; who is not of the tree is a bystander.
+    calls = sum(row["count"] for name, row in rows_of(result).items() if name not in ("exit", "exit_group"))
+    assert 0 <= programs["dn_sys_exit"]["runs"] - calls <= own["bystander_runs"] <= own["bpf_runs"] - calls + 10
+
+
+def test_what_bystanders_pay_is_told(denet, tier, background):
+    """A process outside that makes so many calls: as many runs, and as many switches that are none of ours."""
+    out = denet.path("bystanders.jsonl")
+    process = denet.popen(denet.argv(["--account", "--metrics", "syscall"], ["sh", "-c", "echo; read x"], out), stdin=-1)
+    assert process.stdout.readline() == b"\n"
+    outside = background([denet.workload("sysloop"), "500009"])
+    assert outside.wait(timeout=60) == 0
+    process.stdin.close()
+    process.stdin = None
+    own = denet.finish(process, out).summary["self"]
+    assert 500009 <= own["bystander_runs"] <= own["bpf_runs"]
+    assert own["programs"]["dn_sys_exit"]["runs"] - own["bystander_runs"] < 10000
 
 
 def test_without_account_no_run_time_is_told(denet, tier):
     own = denet.run(["tiny"]).summary["self"]
     assert own["bpf_programs"] > 0 and own["bpf_map_bytes"] > 0
+    assert ("programs" in own) == ("bystander_runs" in own) == (own["bpf_ns"] is not None)
     if SETTING.read_text().strip() == "0":
         assert own["bpf_ns"] is None and own["bpf_runs"] is None
 

@@ -325,8 +325,11 @@ static void test_page_traced(void **state)
 	summary.cost.has_bpf_ns = true;
 	summary.cost.bpf_ns = 11 * MS;
 	summary.cost.bpf_runs = 104729;
-	shown = page(false, 100);
-	assert_has(shown, "37.0 ms to set up, ran 11.0 ms in 104,729 runs\n");
+	summary.cost.bystander_runs = 1009;
+	shown = page(false, 80);
+	assert_has(shown,
+		"37.0 ms to set up\n            they ran 11.0 ms in 104,729 runs, 1,009 of "
+		"these in bystanders\n");
 	assert_fits(page(false, 1), 60, 60);
 }
 
