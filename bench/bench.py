@@ -291,10 +291,68 @@ def detach(work, quick):
     table(["", "min", "median"], rows)
 
 
+def chunks_binary(work):
+    binary = os.path.join(work, "chunks")
+    if not os.path.exists(binary):
+        subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", binary, os.path.join(HERE, "chunks.c")], check=True)
+    return binary
+
+
+class LoopDevice:
+    """A block device in memory; None where there can be none."""
+
+    def __init__(self, work):
+        self.path = os.path.join("/dev/shm", os.path.basename(work) + ".img")
+
+    def __enter__(self):
+        with open(self.path, "wb") as file:
+            file.truncate(1 << 20)
+        done = subprocess.run(["losetup", "-f", "--show", self.path], capture_output=True, text=True)
+        self.device = done.stdout.strip() if done.returncode == 0 else None
+        return self.device
+
+    def __exit__(self, *unused):
+        if self.device:
+            subprocess.run(["losetup", "-d", self.device], check=True)
+        os.unlink(self.path)
+
+
+def groups(work, quick):
+    print("## Probe groups: ns on top of the same program (smallest of many chunks and rounds)\n")
+    binary = chunks_binary(work)
+    only = lambda *names: ["--probes", ",".join(name if name in names else "-" + name for name in dict.fromkeys(("syscalls", "sched", *names)))]
+    wraps = [("lifecycle", "", only()), ("sched", "lifecycle", only("sched")), ("syscalls", "lifecycle", only("syscalls")),
+             ("latency", "syscalls", only("syscalls", "latency")), ("block", "lifecycle", only("block"))]
+    with LoopDevice(work) as device:
+        kinds = [("a call", ["getppid", "3000"]), ("two switches", ["switch", "1000"]), ("fork, exit and wait", ["fork", "150"])]
+        kinds += [("a request to a loop device", ["block", "50", device])] if device else []
+        got = {}
+
+        def measure(label, wrap):
+            for title, arguments in kinds:
+                done = subprocess.run([*wrap, binary, *arguments], capture_output=True, text=True)
+                if done.returncode == 0:
+                    got[label, title] = min(got.get((label, title), 1e12), float(done.stdout))
+
+        for _ in range(5 if quick else 15):
+            measure("", [])
+            for label, _, options in wraps:
+                run = [DENET, "run", "-q", "-o", "/dev/null", *options, "--"]
+                measure(label, run)
+                with Watcher([*run, "sleep", "60"]):
+                    measure(label + "*", [])
+    rows = [["bare", *(f"{got['', title]:,.0f}" for title, _ in kinds)]]
+    for label, base, _ in wraps:
+        over = f" (over {base})" if base else ""
+        for mark, whose in (("", ""), ("*", ", in a process outside")):
+            below = base + mark if base else ""
+            rows.append([label + over + whose, *(f"{got.get((label + mark, title), float('nan')) - got[below, title]:,.0f}" for title, _ in kinds)])
+    table(["ns", *(title for title, _ in kinds)], rows)
+
+
 def tracing(work, quick):
     print("## Tracing: ns per operation (smallest of many chunks, best of the rounds), x of the bare program\n")
-    binary = os.path.join(work, "chunks")
-    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", binary, os.path.join(HERE, "chunks.c")], check=True)
+    binary = chunks_binary(work)
     run = lambda *a: [DENET, "run", "-q", "-o", "/dev/null", *a, "--"]
     wraps = [("bare", []), ("denet, perf tier", run("--backend", "perf")), ("denet, default probes", run()),
              ("denet --probes latency", run("--probes", "latency")), ("denet --probes latency --sample latency=1/16", run("--probes", "latency", "--sample", "latency=1/16")),
@@ -343,7 +401,7 @@ def tracing(work, quick):
     table(["", "programs", "min", "median"], times)
 
 
-SECTIONS = {"launch": launch, "hyperfine": hyperfine, "slowdown": slowdown, "sampler": sampler, "stats": stats, "tracing": tracing, "traced": traced}
+SECTIONS = {"launch": launch, "hyperfine": hyperfine, "slowdown": slowdown, "sampler": sampler, "stats": stats, "tracing": tracing, "groups": groups, "traced": traced}
 
 
 def main():

@@ -211,7 +211,7 @@ def stage_fuzz(count, options):
                                    "-Dc_args=-fsanitize=fuzzer-no-link -fno-sanitize-recover=all", "-Dtests=disabled"], {"CC": "clang"})
     if not folder:
         return
-    seconds = int(os.environ.get("FUZZ_SECONDS", "60"))
+    seconds = int(os.environ.get("FUZZ_SECONDS", "45"))
     harnesses = sorted(p for p in (folder / "tests" / "fuzz").glob("fuzz-*") if p.is_file() and os.access(p, os.X_OK))
     sources = sorted((ROOT / "tests" / "fuzz").glob("fuzz-*.c"))
     count.add("fuzz: every harness is built", len(harnesses) == len(sources) > 0, f"{[p.name for p in harnesses]}")
