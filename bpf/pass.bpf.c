@@ -24,7 +24,8 @@ static __always_inline u64 state_now(struct task_struct *task)
 
 /* A thread that was woken and waits for a CPU has the rest of its time when it runs: only then it
  * is known how much of it was waiting. */
-static __always_inline void credit_blocked(struct task_struct *task, struct dn_task *state, u64 now)
+static __always_inline void credit_blocked(
+	struct task_struct *task, struct dn_task *state, struct dn_wire_control *c, u64 now)
 {
 	struct dn_wire_totals *sum = totals();
 	u64 spent, index;
@@ -34,11 +35,14 @@ static __always_inline void credit_blocked(struct task_struct *task, struct dn_t
 		return;
 	spent = owed(state, now, &kind);
 	index = kind;
-	if (!sum || index >= DN_BLOCKED_N)
+	if (!sum || !spent || index >= DN_BLOCKED_N)
 		return;
 	KEEP(index);
-	if (index > DN_BLOCKED_NONE && index < DN_BLOCKED_N)
-		__sync_fetch_and_add(&sum->blocked_ns[index], spent);
+	if (index <= DN_BLOCKED_NONE || index >= DN_BLOCKED_N)
+		return;
+	__sync_fetch_and_add(&sum->blocked_ns[index], spent);
+	c->blocked[index]++;
+	c->blocked_until_ns[index] += now;
 }
 
 /*
@@ -72,7 +76,7 @@ static __noinline void harvest_live(
 	if (state->ran) {
 		pid = tgid_here(task);
 		/* No room: this thread is shown to the program again. */
-		if (pid && bpf_seq_write(seq, &pid, sizeof(pid)) < 0)
+		if (bpf_seq_write(seq, &pid, sizeof(pid)) < 0)
 			return;
 #ifdef DENET_HASH
 		state->ran = 0;
@@ -168,7 +172,7 @@ int dn_pass(struct bpf_iter__task *ctx)
 			report(ctx->meta->seq, task);
 		return 0;
 	}
-	credit_blocked(task, state, bpf_ktime_get_ns());
+	credit_blocked(task, state, c, bpf_ktime_get_ns());
 	if (state->ran || (c->pass == DN_PASS_HARVEST_ALL && has_run(task, state)))
 		harvest_live(ctx->meta->seq, task, state);
 	else if (c->pass == DN_PASS_HARVEST_ALL)

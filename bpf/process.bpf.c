@@ -264,8 +264,11 @@ static __always_inline void switched_out(
 
 static __always_inline void switched_in(struct task_struct *task, struct dn_task *state, u64 now)
 {
+	struct dn_wire_totals *sum = totals();
 	u32 kind;
 
+	if (sum)
+		sum->arrivals++;
 	state->on_ns = now;
 	state->ran = 1;
 	/* The gated command gets its CPU to go: here, and not at its exec, the kernel's sums are
@@ -286,9 +289,12 @@ int BPF_PROG(dn_switch, bool preempted, struct task_struct *prev, struct task_st
 	struct dn_task *out = task_find(prev), *in = task_find(next);
 	u64 now;
 
-	if (!out && !in) {
-		note_outside();
-		return 0;
+	if (!out) {
+		KEEP(in); /* else the compiler asks for both at once, with arithmetic on pointers */
+		if (!in) {
+			note_outside();
+			return 0;
+		}
 	}
 	now = bpf_ktime_get_ns();
 	if (out)

@@ -165,6 +165,7 @@ struct dn_wire_totals {
 	__u64 events; /* ring records that were produced, lost ones included */
 	__u64 blocked_ns[DN_BLOCKED_N];
 	__u64 peak_rss_pages; /* of processes that ended: the largest */
+	__u64 arrivals; /* times that a thread of the tree got a CPU */
 	__u64 outside; /* with DN_FEATURE_ACCOUNT: runs of programs that found nobody of the tree */
 };
 
@@ -224,6 +225,9 @@ struct dn_wire_control {
 	__u32 ended; /* no records any more: what was produced is received or lost */
 	__u32 zero;
 	__u64 changed; /* tasks that a pass marked or activated */
+	/* By kind: threads that a harvest found blocked, and the sum of the times up to which each
+	 * one's is in the sums. While nobody gets a CPU, what more they are blocked follows. */
+	__u64 blocked[DN_BLOCKED_N], blocked_until_ns[DN_BLOCKED_N];
 };
 
 /* Index of a call in the tables: number + DN_CALLS_PER_ABI * enum dn_abi; DN_CALLS_N: its number is

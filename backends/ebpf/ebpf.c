@@ -552,10 +552,8 @@ static int ebpf_sample(struct dn_backend *backend, struct dn_frame *frame)
 	r = dn_ebpf_read_totals(ebpf, frame->final);
 	/* Of those that ended all is known: for a short command no pass is ever needed. */
 	alive = ebpf->env->attach || ebpf->totals.exits < ebpf->totals.forks + 1;
-	if (r == 0 && alive) {
-		dn_ebpf_harvest(ebpf, ebpf->env->per_process || frame->final);
-		r = dn_ebpf_read_totals(ebpf, false);
-	}
+	if (r == 0 && alive)
+		r = dn_ebpf_harvest(ebpf, ebpf->env->per_process || frame->final);
 	dn_ebpf_ring_drain(ebpf);
 	if (r == 0)
 		r = frame->final ? settle_records(ebpf) : read_losses(ebpf);

@@ -82,6 +82,8 @@ struct dn_ebpf {
 	uint64_t losses[DN_LOSS_N], losses_told[DN_LOSS_N];
 	uint64_t missed[DN_EBPF_PROGRAMS_MAX]; /* events that each program did not see */
 	uint64_t received; /* ring records */
+	bool still; /* at the last pass nobody had a CPU or was about to */
+	uint64_t still_arrivals; /* totals.arrivals before it */
 	int spare[DN_EBPF_SPARE_MAX]; /* descriptors for passes */
 	unsigned n_spare;
 	bool objects_late; /* what is loaded late was tried */
@@ -152,8 +154,9 @@ void dn_ebpf_pass_reserve(struct dn_ebpf *ebpf);
 void dn_ebpf_pass_release(struct dn_ebpf *ebpf);
 int dn_ebpf_pass(struct dn_ebpf *ebpf, enum dn_wire_pass pass, size_t size,
 	void (*each)(struct dn_ebpf *ebpf, const void *entry));
-/* What live threads used until now; processes: into the sums of each process as well. */
-void dn_ebpf_harvest(struct dn_ebpf *ebpf, bool processes);
+/* Totals that were just read are made those of now, with what live threads used; processes: the
+ * sums of each process as well. 0 or negative errno of reading. */
+int dn_ebpf_harvest(struct dn_ebpf *ebpf, bool processes);
 int dn_ebpf_flag_targets(struct dn_ebpf *ebpf);
 int dn_ebpf_flag_running(struct dn_ebpf *ebpf);
 

@@ -96,21 +96,53 @@ static void on_ran(struct dn_ebpf *ebpf, const void *entry)
 	struct dn_process *process =
 		dn_tree_find(ebpf->core->tree, (pid_t) * (const uint32_t *)entry);
 
+	ebpf->still = false;
 	if (process)
 		process->runs++;
 }
 
-void dn_ebpf_harvest(struct dn_ebpf *ebpf, bool processes)
+/*
+ * When nobody was at work at the last pass and nobody got a CPU since, all that has changed is how
+ * long the threads are blocked that were blocked then.
+ */
+static void wait_on(struct dn_ebpf *ebpf)
 {
-	int r = dn_ebpf_pass(
-		ebpf, processes ? DN_PASS_HARVEST_ALL : DN_PASS_HARVEST, sizeof(uint32_t), on_ran);
+	const struct dn_wire_control *control = ebpf->control;
+	struct dn_wire_totals *totals = &ebpf->totals;
+	uint64_t now = dn_now_ns();
 
+	for (unsigned i = 0; i < DN_BLOCKED_N; i++) {
+		/* Each is smaller than it looks: the sum of what is from then until now. */
+		uint64_t more = control->blocked[i] * now - control->blocked_until_ns[i];
+
+		totals->blocked_ns[i] += more;
+		totals->usage.value[DN_USAGE_BLOCKED_NS] += more;
+	}
+}
+
+int dn_ebpf_harvest(struct dn_ebpf *ebpf, bool processes)
+{
+	uint64_t arrivals = ebpf->totals.arrivals;
+	int r;
+
+	if (!processes && ebpf->still && arrivals == ebpf->still_arrivals) {
+		wait_on(ebpf);
+		return 0;
+	}
+	memset(ebpf->control->blocked, 0, sizeof(ebpf->control->blocked));
+	memset(ebpf->control->blocked_until_ns, 0, sizeof(ebpf->control->blocked_until_ns));
+	ebpf->still = true;
+	ebpf->still_arrivals = arrivals;
+	r = dn_ebpf_pass(
+		ebpf, processes ? DN_PASS_HARVEST_ALL : DN_PASS_HARVEST, sizeof(uint32_t), on_ran);
+	ebpf->still &= r == 0;
 	ebpf->core->runs_known = ebpf->process_source && r == 0;
 	if (r < 0)
 		dn_ebpf_degrade_group(ebpf, DN_PROBES_LIFECYCLE, DN_QUALITY_SAMPLED,
 			dn_arena_printf(ebpf->arena,
 				"live threads can't be looked at (%s): they count when they end",
 				strerror(-r)));
+	return dn_ebpf_read_totals(ebpf, false);
 }
 
 /* The key of a thread in the kernel's table: a pidfd, or its number where there is no storage. */
