@@ -102,6 +102,24 @@ static void on_ran(struct dn_ebpf *ebpf, const void *entry)
 }
 
 /*
+ * Does nobody on this machine want a CPU but us? A thread that was woken and still waits for one is
+ * not blocked any more, and has not been seen to get it.
+ */
+static bool is_machine_calm(const struct dn_ebpf *ebpf)
+{
+	char text[128];
+	const char *p;
+	uint64_t running;
+
+	if (dn_read_file_at(ebpf->env->proc_fd, "loadavg", text, sizeof(text)) <= 0)
+		return false;
+	p = strchr(text, '/');
+	while (p && p > text && p[-1] >= '0' && p[-1] <= '9')
+		p--;
+	return p && dn_parse_u64(&p, &running) == 0 && running <= 1;
+}
+
+/*
  * When nobody was at work at the last pass and nobody got a CPU since, all that has changed is how
  * long the threads are blocked that were blocked then.
  */
@@ -125,7 +143,8 @@ int dn_ebpf_harvest(struct dn_ebpf *ebpf, bool processes)
 	uint64_t arrivals = ebpf->totals.arrivals;
 	int r;
 
-	if (!processes && ebpf->still && arrivals == ebpf->still_arrivals) {
+	if (!processes && ebpf->still && arrivals == ebpf->still_arrivals &&
+		is_machine_calm(ebpf)) {
 		wait_on(ebpf);
 		return 0;
 	}

@@ -57,6 +57,36 @@ def test_reads_and_writes_of_a_program(denet, device):
     assert 0 < row["time_ns"] <= truth["read_ns"] + truth["write_ns"]
 
 
+MERGED = """
+import ctypes, mmap, os, struct, sys
+libc, (SETUP, SUBMIT, GETEVENTS) = ctypes.CDLL(None, use_errno=True), {"x86_64": (206, 209, 208), "aarch64": (0, 2, 4)}[os.uname().machine]
+fd, batch, pages = os.open(sys.argv[1], os.O_WRONLY | os.O_DIRECT), int(sys.argv[2]), 8
+context = ctypes.c_ulong()
+assert libc.syscall(SETUP, pages, ctypes.byref(context)) == 0
+memory = mmap.mmap(-1, pages * 4096)
+start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+for i in range(batch):
+    # pwrite of one page each, one behind the other: struct iocb
+    blocks = [ctypes.create_string_buffer(struct.pack("<QIIHhIQQqQII", 0, 0, 0, 1, 0, fd, start + page * 4096, 4096, (i * pages + page) * 4096, 0, 0, 0), 64) for page in range(pages)]
+    pointers = (ctypes.c_void_p * pages)(*map(ctypes.addressof, blocks))
+    assert libc.syscall(SUBMIT, context, pages, pointers) == pages
+    assert libc.syscall(GETEVENTS, context, pages, pages, ctypes.create_string_buffer(32 * pages), None) == pages
+"""
+
+
+def test_requests_that_were_merged_are_one(denet, device):
+    """What is submitted together and lies together becomes one request, as the device's own statistics say."""
+    statistics = pathlib.Path(f"/sys/block/{os.path.basename(device)}/stat")
+    before = [int(word) for word in statistics.read_text().split()]
+    result = denet.run(["/usr/bin/python3", "-c", MERGED, device, "13"], BLOCK)
+    assert result.rc == 0, result.stderr
+    writes, merged, sectors = (int(word) - old for word, old in list(zip(statistics.read_text().split(), before))[4:7])
+    assert sectors * 512 == 13 * 8 * 4096 and merged > 0, (writes, merged, sectors)
+    row = of_device(result, device)
+    assert (row["writes"], row["write_bytes"], row["errors"]) == (writes, sectors * 512, 0), (row, merged)
+    assert row["latency"]["count"] == writes
+
+
 def test_others_are_not_counted(denet, device, background):
     other = background(["/bin/sh", "-c", f"while :; do dd if={device} of=/dev/null bs=4096 count=1009 iflag=direct; done"], stderr=subprocess.DEVNULL)
     busy = pathlib.Path(f"/sys/block/{os.path.basename(device)}/stat")
