@@ -139,6 +139,9 @@ static void prepare(void *arg, const char *name, struct bpf_object *object)
 		ns = (uint32_t)st.st_ino;
 	(void)dn_ebpf_set(object, "dn_pid_ns", &ns, sizeof(ns));
 	(void)dn_ebpf_set(object, "dn_features", &ebpf->features, sizeof(ebpf->features));
+	if (strcmp(name, "pass") == 0)
+		(void)dn_ebpf_set(
+			object, "dn_marks", &ebpf->env->attach, sizeof(ebpf->env->attach));
 	if (strcmp(name, "syscalls") == 0 && !(ebpf->features & entered))
 		dn_ebpf_leave_out(object, "dn_sys_enter");
 	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
