@@ -226,7 +226,8 @@ def test_a_reader_that_reads_nothing_is_no_prison(denet, background):
     """The pipe is full and denet waits in it: a signal still ends it."""
     holder = Holder(background, denet)
     watch = Watch(denet, "--json", "--watch", "1")
-    wait_until(lambda: is_measured(denet, holder))
+    wait_until(lambda: watch.process.poll() is not None or is_measured(denet, holder))
+    assert watch.process.poll() is None, (watch.process.returncode, watch.process.stderr.read()[-2000:])
     # It waits in ppoll() without a time limit: for room in the pipe, not for the next interval.
     wait_until(lambda: pathlib.Path(f"/proc/{watch.process.pid}/syscall").read_text().split()[3:4] == ["0x0"])
     watch.process.terminate()
