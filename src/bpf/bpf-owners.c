@@ -23,15 +23,16 @@ static void closedirp(DIR **dir)
 
 static int open_dir(int dir_fd, const char *path, DIR **ret)
 {
-	int fd = dn_open_at(dir_fd, path, O_RDONLY | O_DIRECTORY);
+	int fd = dn_open_at(dir_fd, path, O_RDONLY | O_DIRECTORY), r;
 
 	if (fd < 0)
 		return fd;
 	*ret = fdopendir(fd);
 	if (*ret)
 		return 0;
+	r = -errno; /* ENOENT for /proc/PID/fd: the process has ended since */
 	close(fd);
-	return -ENOMEM;
+	return r;
 }
 
 static int add_holder(struct dn_bpf_owners *owners, const struct dn_bpf_holder *holder)
