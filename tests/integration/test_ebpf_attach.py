@@ -8,6 +8,7 @@ import pathlib
 import signal
 import subprocess
 
+import ebpf
 import pytest
 from conftest import wait_until
 
@@ -16,10 +17,7 @@ CALLS = 1009
 
 @pytest.fixture(scope="module")
 def tier(session_denet):
-    """Skips where this machine or user has no eBPF tier; says why."""
-    state = session_denet.run(["tiny"]).state("syscall.by_name")
-    if state["quality"] == "missing":
-        pytest.skip(f"no eBPF tier: {state.get('reason')}")
+    ebpf.needs_metric(session_denet, "syscall.by_name", [])
 
 
 def start(denet, background, *arguments):

@@ -9,16 +9,14 @@ import os
 import pathlib
 import subprocess
 
+import ebpf
 import pytest
 from conftest import wait_until
 
 
 @pytest.fixture(scope="module")
 def tier(session_denet):
-    """Skips where this machine or user has no eBPF tier; says why."""
-    state = session_denet.run(["tiny"]).state("process.exits")
-    if state["quality"] == "missing":
-        pytest.skip(f"no eBPF tier: {state.get('reason')}")
+    ebpf.needs_metric(session_denet, "process.exits", [])
 
 
 EXACT = ["process.started", "process.exited", "process.execs", "process.threads_started", "process.exits", "process.lifetime", "cpu.total_ns",

@@ -7,6 +7,7 @@ import socket
 import struct
 import sys
 
+import ebpf
 import pytest
 from conftest import wait_until
 
@@ -16,10 +17,7 @@ NONE = {"rx_bytes": 0, "tx_bytes": 0, "rx_calls": 0, "tx_calls": 0}
 
 @pytest.fixture(scope="module")
 def tier(session_denet):
-    """Skips where this machine or user has no eBPF tier; says why."""
-    state = session_denet.run(["tiny"], OPTIONS).state("network.by_protocol")
-    if state["quality"] == "missing":
-        pytest.skip(f"no eBPF tier: {state.get('reason')}")
+    ebpf.needs_metric(session_denet, "network.by_protocol", OPTIONS)
 
 
 def network(result):

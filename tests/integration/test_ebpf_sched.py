@@ -9,6 +9,7 @@ import pathlib
 import subprocess
 import time
 
+import ebpf
 import pytest
 
 WAITS, ASKED = 29, 11000000
@@ -17,10 +18,7 @@ KINDS = ("futex", "sleep", "disk", "network", "pipe", "other")
 
 @pytest.fixture(scope="module")
 def tier(session_denet):
-    """Skips where this machine or user has no eBPF tier; says why."""
-    state = session_denet.run(["tiny"]).state("sched.blocked_by_kind")
-    if state["quality"] == "missing":
-        pytest.skip(f"no eBPF tier: {state.get('reason')}")
+    ebpf.needs_metric(session_denet, "sched.blocked_by_kind", [])
 
 
 def blocked(result):

@@ -5,6 +5,7 @@ import pathlib
 import signal
 import sys
 
+import ebpf
 import pytest
 from conftest import wait_until
 
@@ -13,10 +14,7 @@ OPTIONS = ["--probes", "signals"]
 
 @pytest.fixture(scope="module")
 def tier(session_denet):
-    """Skips where this machine or user has no eBPF tier; says why."""
-    state = session_denet.run(["tiny"], OPTIONS).state("signal.by_number")
-    if state["quality"] == "missing":
-        pytest.skip(f"no eBPF tier: {state.get('reason')}")
+    ebpf.needs_metric(session_denet, "signal.by_number", OPTIONS)
 
 
 def by_number(result):

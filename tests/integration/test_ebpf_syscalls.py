@@ -11,6 +11,7 @@ import os
 import pathlib
 import subprocess
 
+import ebpf
 import pytest
 import straced
 from conftest import ROOT, without_leak_check
@@ -18,11 +19,7 @@ from conftest import ROOT, without_leak_check
 
 @pytest.fixture(scope="module")
 def tier(session_denet):
-    """Skips where this machine or user has no eBPF tier; says why."""
-    result = session_denet.run(["tiny"])
-    state = result.state("syscall.by_name")
-    if state["quality"] == "missing":
-        pytest.skip(f"no eBPF tier: {state.get('reason')}")
+    ebpf.needs_metric(session_denet, "syscall.by_name", [])
 
 
 def by_name(result):
