@@ -23,22 +23,16 @@ struct copy {
 		looks; /* at members of structs without a name: types may form a tree without end */
 };
 
-static const struct btf_type *type_at(const struct dn_ebpf_btf *btf, uint32_t id)
-{
-	return id > 0 && id <= btf->n_types ? (const struct btf_type *)(btf->types + btf->at[id])
-					    : NULL;
-}
-
 /* typedef void (*btf_trace_NAME)(void *, ...): the first one is not of the event. */
 unsigned dn_ebpf_btf_arguments(const struct dn_ebpf_btf *btf, const char *name)
 {
-	const struct btf_type *type = type_at(btf, dn_ebpf_btf_id(btf, name));
+	const struct btf_type *type = dn_ebpf_btf_type(btf, dn_ebpf_btf_id(btf, name));
 	unsigned n;
 
 	if (type && BTF_INFO_KIND(type->info) == BTF_KIND_TYPEDEF)
-		type = type_at(btf, type->type);
+		type = dn_ebpf_btf_type(btf, type->type);
 	if (type && BTF_INFO_KIND(type->info) == BTF_KIND_PTR)
-		type = type_at(btf, type->type);
+		type = dn_ebpf_btf_type(btf, type->type);
 	if (!type || BTF_INFO_KIND(type->info) != BTF_KIND_FUNC_PROTO)
 		return 0;
 	n = BTF_INFO_VLEN(type->info);
@@ -89,7 +83,8 @@ static bool holds_read(
 			return false;
 		if (name[0] ? dn_ebpf_btf_is_read(btf, owner, name) ||
 					dn_ebpf_btf_is_read(btf, "", name)
-			    : holds_read(copy, type_at(btf, member[i].type), owner, depth + 1))
+			    : holds_read(copy, dn_ebpf_btf_type(btf, member[i].type), owner,
+				      depth + 1))
 			return true;
 	}
 	return false;
@@ -98,7 +93,7 @@ static bool holds_read(
 static int copy_composite(struct copy *copy, uint32_t id, const char *owner, unsigned depth)
 {
 	const struct dn_ebpf_btf *btf = copy->btf;
-	const struct btf_type *type = type_at(btf, id);
+	const struct btf_type *type = dn_ebpf_btf_type(btf, id);
 	const struct btf_member *member = (const struct btf_member *)(type + 1);
 	const char *name = name_at(btf, type->name_off);
 	uint32_t n = BTF_INFO_VLEN(type->info);
@@ -116,7 +111,8 @@ static int copy_composite(struct copy *copy, uint32_t id, const char *owner, uns
 		types[i] = -1;
 		if (member_name[0] ? !dn_ebpf_btf_is_read(btf, owner, member_name) &&
 					     (name[0] || !dn_ebpf_btf_is_read(btf, "", member_name))
-				   : !holds_read(copy, type_at(btf, member[i].type), owner, depth))
+				   : !holds_read(copy, dn_ebpf_btf_type(btf, member[i].type), owner,
+					     depth))
 			continue;
 		r = types[i] = copy_type(copy, member[i].type, owner, depth + 1);
 	}
@@ -169,7 +165,7 @@ static int copy_array(
 /* The new id; 0 (void) for what only pointers lead to. */
 static int copy_type(struct copy *copy, uint32_t id, const char *owner, unsigned depth)
 {
-	const struct btf_type *type = type_at(copy->btf, id);
+	const struct btf_type *type = dn_ebpf_btf_type(copy->btf, id);
 	uint32_t info;
 
 	if (!type)
@@ -210,7 +206,7 @@ static int copy_type(struct copy *copy, uint32_t id, const char *owner, unsigned
 /* Structs that the programs know by a typedef's name have no name of their own. */
 static int copy_typedef(struct copy *copy, const struct wanted *wanted)
 {
-	const struct btf_type *type = type_at(copy->btf, wanted->id);
+	const struct btf_type *type = dn_ebpf_btf_type(copy->btf, wanted->id);
 	const char *name = name_at(copy->btf, type->name_off);
 	int to = copy_type(copy, type->type, name, 0);
 

@@ -10,7 +10,11 @@
 #define MEMBERS_MAX 1024
 #define SLOTS 4096 /* a power of two, several times WANTED_MAX and MEMBERS_MAX */
 
-enum want_kind { WANT_TYPEDEF, WANT_FUNCTION, WANT_STRUCT, WANT_ENUM };
+/* Of every 16th type it is kept where it lies: the others are walked to from there. */
+#define STEP 16
+#define BEGINS 1024 /* a power of two, times 64 */
+
+enum want_kind { WANT_NOTHING, WANT_TYPEDEF, WANT_FUNCTION, WANT_STRUCT, WANT_ENUM, WANT_N };
 
 struct wanted {
 	const char *name;
@@ -27,13 +31,13 @@ struct dn_ebpf_btf {
 	uint32_t types_len;
 	const char *strings;
 	uint32_t strings_len;
-	uint32_t *at; /* by type id: offset in types */
+	uint32_t *at; /* by (type id - 1) / STEP: offset in types */
 	uint32_t n_types; /* ids are 1 .. n_types */
 	struct wanted wanted[WANTED_MAX];
 	unsigned n_wanted;
 	uint16_t slot[SLOTS]; /* by hash of kind and name: 1 + index of wanted */
-	uint64_t
-		begins[1024 / 64]; /* how wanted names begin: most names are looked at no further */
+	/* How wanted names begin: most names are looked at no further. */
+	uint64_t begins[WANT_N][BEGINS / 64];
 	struct {
 		const char *owner; /* "" is for structs without a name */
 		size_t owner_len;
@@ -46,5 +50,8 @@ struct dn_ebpf_btf {
 /* Does some local struct (or enum) of this name have this member? "" is for those without a name.
  */
 bool dn_ebpf_btf_is_read(const struct dn_ebpf_btf *btf, const char *owner, const char *member);
+
+/* NULL for an id that is none. */
+const struct btf_type *dn_ebpf_btf_type(const struct dn_ebpf_btf *btf, uint32_t id);
 
 #endif

@@ -133,13 +133,13 @@ void dn_ebpf_btf_free(struct dn_ebpf_btf *btf)
 
 /* What is wanted */
 
-/* name is not empty. */
-static unsigned begin_of(enum want_kind kind, const char *name)
+/* Of the first three bytes of a name, in one number. */
+static unsigned begin_of(uint32_t three)
 {
-	return ((unsigned)kind * 257 + (unsigned char)name[0] * 31u +
-		       (name[1] ? (unsigned char)name[1] * 7u + (unsigned char)name[2] : 0)) &
-	       1023;
+	return (three * UINT32_C(2654435761)) >> 22;
 }
+
+_Static_assert(BEGINS == 1u << (32 - 22), "what begin_of() makes");
 
 static uint32_t hash_of(enum want_kind kind, const char *name, size_t len)
 {
@@ -166,6 +166,21 @@ static struct wanted *find(
 	}
 }
 
+/* A name of less than three bytes begins like any other: whatever follows it in memory is read. */
+static void note_begin(uint64_t *begins, const char *name, size_t len)
+{
+	uint32_t three = 0;
+	unsigned bit;
+
+	if (len < 3) {
+		memset(begins, 0xff, BEGINS / 8);
+		return;
+	}
+	memcpy(&three, name, 3);
+	bit = begin_of(three);
+	begins[bit / 64] |= UINT64_C(1) << bit % 64;
+}
+
 static int want(struct dn_ebpf_btf *btf, enum want_kind kind, const char *name, size_t len)
 {
 	uint32_t h = hash_of(kind, name, len);
@@ -178,8 +193,7 @@ static int want(struct dn_ebpf_btf *btf, enum want_kind kind, const char *name, 
 	while (btf->slot[h % SLOTS])
 		h++;
 	btf->slot[h % SLOTS] = (uint16_t)++btf->n_wanted;
-	h = begin_of(kind, name);
-	btf->begins[h / 64] |= UINT64_C(1) << h % 64;
+	note_begin(btf->begins[kind], name, len);
 	return 0;
 }
 
@@ -286,76 +300,66 @@ int dn_ebpf_btf_want_structs(struct dn_ebpf_btf *btf, const struct btf *local)
 
 /* The walk */
 
-static size_t tail_of(const struct btf_type *type)
-{
-	uint32_t vlen = BTF_INFO_VLEN(type->info);
+/*
+ * By kind: how large a type is (without its head, and for each of what it counts), and as what it
+ * may be wanted. A table, for the kinds come in no order that a processor could foresee.
+ */
+static const struct {
+	uint8_t fixed, each, want;
+} kinds[32] = {
+	[BTF_KIND_INT] = {.fixed = sizeof(uint32_t)},
+	[BTF_KIND_ARRAY] = {.fixed = sizeof(struct btf_array)},
+	[BTF_KIND_STRUCT] = {.each = sizeof(struct btf_member), .want = WANT_STRUCT},
+	[BTF_KIND_UNION] = {.each = sizeof(struct btf_member), .want = WANT_STRUCT},
+	[BTF_KIND_ENUM] = {.each = sizeof(struct btf_enum), .want = WANT_ENUM},
+	[BTF_KIND_TYPEDEF] = {.want = WANT_TYPEDEF},
+	[BTF_KIND_FUNC] = {.want = WANT_FUNCTION},
+	[BTF_KIND_FUNC_PROTO] = {.each = sizeof(struct btf_param)},
+	[BTF_KIND_VAR] = {.fixed = sizeof(struct btf_var)},
+	[BTF_KIND_DATASEC] = {.each = sizeof(struct btf_var_secinfo)},
+	[BTF_KIND_DECL_TAG] = {.fixed = sizeof(struct btf_decl_tag)},
+	[BTF_KIND_ENUM64] = {.each = sizeof(struct btf_enum64), .want = WANT_ENUM},
+};
 
-	switch (BTF_INFO_KIND(type->info)) {
-	case BTF_KIND_INT:
-		return 4;
-	case BTF_KIND_ARRAY:
-		return sizeof(struct btf_array);
-	case BTF_KIND_STRUCT:
-	case BTF_KIND_UNION:
-		return (size_t)vlen * sizeof(struct btf_member);
-	case BTF_KIND_ENUM:
-		return (size_t)vlen * sizeof(struct btf_enum);
-	case BTF_KIND_FUNC_PROTO:
-		return (size_t)vlen * sizeof(struct btf_param);
-	case BTF_KIND_VAR:
-		return sizeof(struct btf_var);
-	case BTF_KIND_DATASEC:
-		return (size_t)vlen * sizeof(struct btf_var_secinfo);
-	case BTF_KIND_DECL_TAG:
-		return sizeof(struct btf_decl_tag);
-	case BTF_KIND_ENUM64:
-		return (size_t)vlen * sizeof(struct btf_enum64);
-	default:
-		return 0;
-	}
+static size_t size_of(const struct btf_type *type)
+{
+	uint32_t kind = BTF_INFO_KIND(type->info);
+
+	return sizeof(*type) + kinds[kind].fixed +
+	       (size_t)BTF_INFO_VLEN(type->info) * kinds[kind].each;
 }
 
-static void look(struct dn_ebpf_btf *btf, const struct btf_type *type, uint32_t id)
+static void look_up(struct dn_ebpf_btf *btf, const struct btf_type *type, uint32_t id)
 {
+	enum want_kind kind = (enum want_kind)kinds[BTF_INFO_KIND(type->info)].want;
 	struct wanted *wanted;
-	enum want_kind kind;
-	unsigned begin;
 	const char *name;
 
-	switch (BTF_INFO_KIND(type->info)) {
-	case BTF_KIND_TYPEDEF:
-		kind = WANT_TYPEDEF;
-		break;
-	case BTF_KIND_FUNC:
-		kind = WANT_FUNCTION;
-		break;
-	case BTF_KIND_STRUCT:
-	case BTF_KIND_UNION:
-		kind = WANT_STRUCT;
-		break;
-	case BTF_KIND_ENUM:
-	case BTF_KIND_ENUM64:
-		kind = WANT_ENUM;
-		break;
-	default:
-		return;
-	}
 	if (type->name_off == 0 || type->name_off >= btf->strings_len)
 		return;
 	name = btf->strings + type->name_off;
-	if (!name[0])
-		return;
-	begin = begin_of(kind, name);
-	if (!(btf->begins[begin / 64] >> begin % 64 & 1))
-		return;
 	wanted = find(btf, kind, name, strlen(name));
 	if (wanted && !wanted->id)
 		wanted->id = id;
 }
 
+/* Without a branch but for who is worth a look: there are 140,000 types, and people wait. */
+static bool is_candidate(const struct dn_ebpf_btf *btf, const struct btf_type *type)
+{
+	/* Names near the end are read from a little before, which may make a candidate too many. */
+	uint32_t last = btf->strings_len - 4, at = type->name_off < last ? type->name_off : last;
+	uint32_t four;
+	unsigned bit;
+
+	memcpy(&four, btf->strings + at, sizeof(four));
+	bit = begin_of(four & 0xffffff);
+	return btf->begins[kinds[BTF_INFO_KIND(type->info)].want][bit / 64] >> bit % 64 & 1;
+}
+
 int dn_ebpf_btf_walk(struct dn_ebpf_btf *btf)
 {
-	uint32_t room = btf->types_len / 12 + 1, offset = 0;
+	uint32_t room = btf->types_len / sizeof(struct btf_type) / STEP + 1, offset = 0;
+	bool has_names = btf->strings_len >= 4; /* what is_candidate() reads */
 
 	free(btf->at);
 	btf->n_types = 0;
@@ -364,18 +368,33 @@ int dn_ebpf_btf_walk(struct dn_ebpf_btf *btf)
 		return -ENOMEM;
 	while (offset < btf->types_len) {
 		const struct btf_type *type = (const struct btf_type *)(btf->types + offset);
-		size_t size = sizeof(*type);
+		size_t size;
 
+		if (btf->types_len - offset < sizeof(*type))
+			return -EINVAL;
+		size = size_of(type);
 		if (btf->types_len - offset < size)
 			return -EINVAL;
-		size += tail_of(type);
-		if (btf->types_len - offset < size)
-			return -EINVAL;
-		btf->at[++btf->n_types] = offset;
-		look(btf, type, btf->n_types);
+		if (btf->n_types % STEP == 0)
+			btf->at[btf->n_types / STEP] = offset;
+		btf->n_types++;
+		if (has_names && is_candidate(btf, type))
+			look_up(btf, type, btf->n_types);
 		offset += (uint32_t)size;
 	}
 	return 0;
+}
+
+const struct btf_type *dn_ebpf_btf_type(const struct dn_ebpf_btf *btf, uint32_t id)
+{
+	const unsigned char *at;
+
+	if (id == 0 || id > btf->n_types)
+		return NULL;
+	at = btf->types + btf->at[(id - 1) / STEP];
+	for (uint32_t i = (id - 1) % STEP; i > 0; i--)
+		at += size_of((const struct btf_type *)at);
+	return (const struct btf_type *)at;
 }
 
 uint32_t dn_ebpf_btf_id(const struct dn_ebpf_btf *btf, const char *name)
