@@ -63,36 +63,34 @@ uint64_t dn_ebpf_run_ns(const struct dn_ebpf *ebpf, unsigned program, uint64_t *
 	return ns;
 }
 
-/* The first of the objects that have this map: some are shared by all. */
-static bool is_first(const struct dn_ebpf_objects *objects, unsigned object, uint32_t id)
+/* Some are shared by several objects. There are fewer than this by a wide margin. */
+struct known_maps {
+	uint32_t id[256];
+	unsigned n;
+};
+
+static bool is_new(struct known_maps *known, uint32_t id)
 {
-	for (unsigned i = 0; i < object; i++) {
-		struct bpf_map *map;
-
-		if (!objects->object[i].object)
-			continue;
-		bpf_object__for_each_map(map, objects->object[i].object)
-		{
-			struct dn_bpf_map info;
-
-			if (dn_bpf_map_read(bpf_map__fd(map), &info) == 0 && info.id == id)
-				return false;
-		}
+	for (unsigned i = 0; i < known->n; i++) {
+		if (known->id[i] == id)
+			return false;
 	}
+	if (known->n < sizeof(known->id) / sizeof(known->id[0]))
+		known->id[known->n++] = id;
 	return true;
 }
 
-static void add_maps(const struct dn_ebpf_objects *objects, unsigned object, struct dn_cost *cost)
+static void add_maps(struct bpf_object *object, struct known_maps *known, struct dn_cost *cost)
 {
 	struct bpf_map *map;
 
-	bpf_object__for_each_map(map, objects->object[object].object)
+	bpf_object__for_each_map(map, object)
 	{
 		struct dn_bpf_map info;
 		uint64_t bytes;
 		int fd = bpf_map__fd(map);
 
-		if (dn_bpf_map_read(fd, &info) < 0 || !is_first(objects, object, info.id))
+		if (dn_bpf_map_read(fd, &info) < 0 || !is_new(known, info.id))
 			continue;
 		cost->bpf_maps++;
 		if (dn_bpf_map_bytes(fd, &bytes) == 0)
@@ -119,6 +117,7 @@ void dn_ebpf_cost(struct dn_backend *backend, struct dn_cost *cost)
 {
 	const struct dn_ebpf *ebpf = (const struct dn_ebpf *)backend;
 	const struct dn_ebpf_objects *objects = &ebpf->objects;
+	struct known_maps known = {.n = 0};
 
 	if (!ebpf->loaded)
 		return;
@@ -139,7 +138,7 @@ void dn_ebpf_cost(struct dn_backend *backend, struct dn_cost *cost)
 	}
 	for (unsigned i = 0; i < objects->n_objects; i++) {
 		if (objects->object[i].object)
-			add_maps(objects, i, cost);
+			add_maps(objects->object[i].object, &known, cost);
 	}
 	cost->load_ns = dn_add_sat(cost->load_ns, objects->load_ns);
 	cost->attach_ns = dn_add_sat(cost->attach_ns, objects->attach_ns);
