@@ -30,6 +30,12 @@ def of_device(result, device):
     return table(result, "block.by_device").get(os.path.basename(device))
 
 
+def assert_reads(result, device, count):
+    """A request that ends in an interrupt, on top of another that ends, is left out by the kernel: then the count says so."""
+    row, state = of_device(result, device), result.state("block.requests")
+    assert row["reads"] == count if state["quality"] == "exact" else count - 5 <= row["reads"] < count, (row, state, result.summary["lost"])
+
+
 @pytest.mark.parametrize("count,size", [(101, 4096), (13, 65536), (7, 512)])
 def test_reads_are_as_dd_says(denet, device, count, size):
     result = denet.run(["/bin/dd", f"if={device}", "of=/dev/null", f"bs={size}", f"count={count}", "iflag=direct"], BLOCK)
@@ -94,7 +100,7 @@ def test_others_are_not_counted(denet, device, background):
     wait_until(lambda: int(busy.read_text().split()[0]) > before + 1009)
     result = denet.run(["blockio", device, "1009", "4096"], BLOCK)
     assert other.poll() is None
-    assert of_device(result, device)["reads"] == 1009
+    assert_reads(result, device, 1009)
 
 
 @pytest.mark.parametrize("scheduler", ["mq-deadline", "bfq", "kyber"])
@@ -113,6 +119,6 @@ def test_queued_requests_are_of_who_queued_them(denet, device, background, sched
     finally:
         file.write_text("none")
         (queue / "nomerges").write_text("0")
-    assert of_device(result, device)["reads"] == 1009
+    assert_reads(result, device, 1009)
     waited = result.value("block.queue")
     assert waited["count"] <= 1009 and (scheduler == "kyber" or waited["count"] == 1009)
