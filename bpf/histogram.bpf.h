@@ -10,32 +10,30 @@
  * it. */
 #define KEEP(value) asm volatile("" : "+r"(value))
 
+/* Moves value down by n bits if it has more than that; how far it did. Without a branch: the
+ * verifier would walk all the ways through several of them. */
+static __always_inline u32 halve(u64 *value, u32 n)
+{
+	u64 fits = ((*value >> n) - 1) >> 63;
+	u64 by;
+
+	KEEP(fits);
+	by = (fits ^ 1) * n;
+	KEEP(by);
+	*value >>= by & 63;
+	return (u32)by;
+}
+
 /* floor(log2 value), value > 0. There is no instruction for it. */
 static __always_inline u32 log2_floor(u64 value)
 {
-	u32 r = 0, v = (u32)value;
+	u32 r = halve(&value, 32);
 
-	if (value >> 32) {
-		v = (u32)(value >> 32);
-		r = 32;
-	}
-	if (v >> 16) {
-		v >>= 16;
-		r += 16;
-	}
-	if (v >> 8) {
-		v >>= 8;
-		r += 8;
-	}
-	if (v >> 4) {
-		v >>= 4;
-		r += 4;
-	}
-	if (v >> 2) {
-		v >>= 2;
-		r += 2;
-	}
-	return r + (v >> 1);
+	r += halve(&value, 16);
+	r += halve(&value, 8);
+	r += halve(&value, 4);
+	r += halve(&value, 2);
+	return r + (u32)(value >> 1);
 }
 
 static __always_inline u32 histogram_index(u64 value)

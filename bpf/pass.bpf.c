@@ -150,6 +150,7 @@ int dn_pass(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct dn_wire_control *c = control();
+	struct seq_file *seq;
 	struct dn_task *state;
 
 	if (!task || !c)
@@ -174,14 +175,15 @@ int dn_pass(struct bpf_iter__task *ctx)
 	}
 	if (!(state->flags & DN_TASK_ACTIVE))
 		return 0;
+	seq = ctx->meta->seq; /* once: see dn_marks */
 	if (c->pass == DN_PASS_REPORT) {
 		if (task->pid == task->tgid && BPF_CORE_READ(task, signal, live.counter) > 0)
-			report(ctx->meta->seq, task);
+			report(seq, task);
 		return 0;
 	}
 	credit_blocked(task, state, c, bpf_ktime_get_ns());
 	if (state->ran || (c->pass == DN_PASS_HARVEST_ALL && has_run(task, state)))
-		harvest_live(ctx->meta->seq, task, state);
+		harvest_live(seq, task, state);
 	else if (c->pass == DN_PASS_HARVEST_ALL)
 		add_waiting_to_process(task, state);
 	else

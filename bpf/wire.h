@@ -240,6 +240,13 @@ struct dn_wire_call {
 	__u64 count, errors, time_ns;
 };
 
+#define DN_CALLS_PER_ROW 64
+#define DN_CALL_ROWS (DN_CALLS_N / DN_CALLS_PER_ROW + 1)
+
+struct dn_wire_calls {
+	struct dn_wire_call call[DN_CALLS_PER_ROW];
+};
+
 enum dn_wire_record_type {
 	DN_RECORD_FORK = 1,
 	DN_RECORD_EXEC,

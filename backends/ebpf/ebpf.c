@@ -112,10 +112,14 @@ static void choose_groups(struct dn_ebpf *ebpf)
 
 static void add_objects(struct dn_ebpf *ebpf)
 {
+	const uint32_t others = ~(uint32_t)(DN_FEATURE_COUNT | DN_FEATURE_SAMPLED);
+
 	(void)dn_ebpf_objects_add(&ebpf->objects, "process");
 	(void)dn_ebpf_objects_add_late(&ebpf->objects, "pass");
-	if (ebpf->features & ~(uint32_t)(DN_FEATURE_SAMPLED | DN_FEATURE_PATHS))
+	if (ebpf->features & others)
 		(void)dn_ebpf_objects_add(&ebpf->objects, "syscalls");
+	else if (ebpf->features & DN_FEATURE_COUNT)
+		(void)dn_ebpf_objects_add(&ebpf->objects, "counts");
 	for (unsigned i = 0; i < dn_n_ebpf_groups; i++) {
 		if (!dn_ebpf_on(ebpf, dn_ebpf_groups[i]->id))
 			continue;

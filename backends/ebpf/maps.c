@@ -11,6 +11,7 @@
 #include "ebpf.h"
 
 #define BATCH 256
+#define BATCH_BYTES ((size_t)1 << 20)
 
 static size_t round8(size_t size)
 {
@@ -38,9 +39,11 @@ int dn_ebpf_read_percpu_array(const struct dn_ebpf *ebpf, int fd, uint32_t entri
 	size_t value_size, void (*each)(void *arg, uint32_t key, const void *value), void *arg)
 {
 	size_t stride = round8(value_size), row = stride * ebpf->n_cpus;
-	uint32_t batch = entries < BATCH ? entries : BATCH, *keys;
+	size_t fit = row < BATCH_BYTES ? BATCH_BYTES / row : 1;
+	uint32_t most = fit < BATCH ? (uint32_t)fit : BATCH,
+		 batch = entries < most ? entries : most;
 	char *values = malloc(row * batch);
-	uint32_t next = 0, in;
+	uint32_t next = 0, in, *keys;
 	bool whole = true; /* until the kernel says that it can't */
 	int r = 0;
 

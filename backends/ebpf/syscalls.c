@@ -26,7 +26,7 @@ static const struct dn_ebpf_metric time_metrics[] = {
 };
 
 struct calls {
-	struct dn_wire_call call[DN_CALLS_N + 1]; /* summed over CPUs */
+	struct dn_wire_call call[DN_CALL_ROWS * DN_CALLS_PER_ROW]; /* summed over CPUs */
 	struct dn_histogram *latency; /* by index; DN_CALLS_LATENCY + 1 of them; NULL without */
 	struct dn_histogram all;
 	struct dn_ebpf_table by_name, by_category;
@@ -58,16 +58,18 @@ static void prepare(struct dn_ebpf *ebpf, const char *name, struct bpf_object *o
 		dn_ebpf_resize(object, "dn_call_latency", 1);
 }
 
-static void add_call(void *arg, uint32_t key, const void *value)
+static void add_calls(void *arg, uint32_t row, const void *value)
 {
-	const struct dn_wire_call *from = value;
+	const struct dn_wire_calls *from = value;
 	struct calls *self = arg;
 
-	if (key > DN_CALLS_N)
-		return;
-	self->call[key].count += from->count;
-	self->call[key].errors += from->errors;
-	self->call[key].time_ns += from->time_ns;
+	for (unsigned i = 0; i < DN_CALLS_PER_ROW; i++) {
+		struct dn_wire_call *sum = &self->call[row * DN_CALLS_PER_ROW + i];
+
+		sum->count += from->call[i].count;
+		sum->errors += from->call[i].errors;
+		sum->time_ns += from->call[i].time_ns;
+	}
 }
 
 static void add_latency(void *arg, uint32_t key, const void *value)
@@ -82,9 +84,11 @@ static void add_latency(void *arg, uint32_t key, const void *value)
 
 static int read_calls(struct dn_ebpf *ebpf, struct calls *self)
 {
+	const char *object = dn_ebpf_object(&ebpf->objects, "counts") ? "counts" : "syscalls";
+
 	memset(self->call, 0, sizeof(self->call));
-	return dn_ebpf_read_percpu_array(ebpf, dn_ebpf_map(&ebpf->objects, "syscalls", "dn_calls"),
-		DN_CALLS_N + 1, sizeof(struct dn_wire_call), add_call, self);
+	return dn_ebpf_read_percpu_array(ebpf, dn_ebpf_map(&ebpf->objects, object, "dn_calls"),
+		DN_CALL_ROWS, sizeof(struct dn_wire_calls), add_calls, self);
 }
 
 static int read_latency(struct dn_ebpf *ebpf, struct calls *self)
