@@ -86,7 +86,7 @@ static __noinline __attribute__((unused)) struct dn_wire_usage *process_of(struc
 	return bpf_map_lookup_elem(&dn_processes, &tgid);
 }
 
-struct settlement {
+struct dn_settlement {
 	struct dn_task *state;
 	const struct dn_wire_usage *now;
 	struct dn_wire_totals *sum;
@@ -94,7 +94,7 @@ struct settlement {
 };
 
 /* Not inlined: of the loop below clang would make one that older verifiers take for endless. */
-static __noinline long settle_one(u32 i, struct settlement *s)
+static __noinline long settle_one(u32 i, struct dn_settlement *s)
 {
 	u64 more;
 
@@ -112,7 +112,7 @@ static __noinline long settle_one(u32 i, struct settlement *s)
 DN_VERIFIED_ONCE int settle(struct dn_task *state, const struct dn_wire_usage *now,
 	struct dn_wire_totals *sum, struct dn_wire_usage *process)
 {
-	struct settlement settlement = {state, now, sum, process};
+	struct dn_settlement settlement = {state, now, sum, process};
 
 	if (!state || !now || !sum || !process)
 		return 0;

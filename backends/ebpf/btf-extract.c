@@ -13,7 +13,7 @@
 #define LOOKS_MAX (1u << 20) /* a kernel needs some hundreds */
 
 struct copy {
-	const struct dn_ebpf_btf *btf;
+	struct dn_ebpf_btf *btf;
 	struct btf *out;
 	struct {
 		uint32_t from, to;
@@ -24,7 +24,7 @@ struct copy {
 };
 
 /* typedef void (*btf_trace_NAME)(void *, ...): the first one is not of the event. */
-unsigned dn_ebpf_btf_arguments(const struct dn_ebpf_btf *btf, const char *name)
+unsigned dn_ebpf_btf_arguments(struct dn_ebpf_btf *btf, const char *name)
 {
 	const struct btf_type *type = dn_ebpf_btf_type(btf, dn_ebpf_btf_id(btf, name));
 	unsigned n;
@@ -68,7 +68,7 @@ static int copy_type(struct copy *copy, uint32_t id, const char *owner, unsigned
 static bool holds_read(
 	struct copy *copy, const struct btf_type *type, const char *owner, unsigned depth)
 {
-	const struct dn_ebpf_btf *btf = copy->btf;
+	struct dn_ebpf_btf *btf = copy->btf;
 	const struct btf_member *member;
 
 	if (!type || depth >= DEPTH_MAX ||
@@ -92,7 +92,7 @@ static bool holds_read(
 
 static int copy_composite(struct copy *copy, uint32_t id, const char *owner, unsigned depth)
 {
-	const struct dn_ebpf_btf *btf = copy->btf;
+	struct dn_ebpf_btf *btf = copy->btf;
 	const struct btf_type *type = dn_ebpf_btf_type(btf, id);
 	const struct btf_member *member = (const struct btf_member *)(type + 1);
 	const char *name = name_at(btf, type->name_off);
@@ -135,7 +135,7 @@ static int copy_composite(struct copy *copy, uint32_t id, const char *owner, uns
 
 static int copy_enum(struct copy *copy, const struct btf_type *type)
 {
-	const struct dn_ebpf_btf *btf = copy->btf;
+	struct dn_ebpf_btf *btf = copy->btf;
 	const char *name = name_at(btf, type->name_off);
 	const struct btf_enum *value = (const struct btf_enum *)(type + 1);
 	int to = btf__add_enum(copy->out, name, type->size), r = 0;
@@ -213,7 +213,7 @@ static int copy_typedef(struct copy *copy, const struct wanted *wanted)
 	return to <= 0 ? to : btf__add_typedef(copy->out, name, to);
 }
 
-int dn_ebpf_btf_extract(const struct dn_ebpf_btf *btf, struct btf **ret)
+int dn_ebpf_btf_extract(struct dn_ebpf_btf *btf, struct btf **ret)
 {
 	struct copy copy = {.btf = btf, .out = btf__new_empty()};
 	int r = copy.out ? 0 : -ENOMEM;

@@ -17,8 +17,8 @@
 enum want_kind { WANT_NOTHING, WANT_TYPEDEF, WANT_FUNCTION, WANT_STRUCT, WANT_ENUM, WANT_N };
 
 struct wanted {
-	const char *name;
-	size_t len; /* of the name without its ___flavour */
+	char *name; /* without its ___flavour */
+	size_t len;
 	enum want_kind kind;
 	uint32_t id; /* 0: not found */
 };
@@ -32,9 +32,11 @@ struct dn_ebpf_btf {
 	const char *strings;
 	uint32_t strings_len;
 	uint32_t *at; /* by (type id - 1) / STEP: offset in types */
-	uint32_t n_types; /* ids are 1 .. n_types */
+	uint32_t walked; /* bytes of types */
+	uint32_t n_types; /* that were walked; their ids are 1 .. n_types */
 	struct wanted wanted[WANTED_MAX];
 	unsigned n_wanted;
+	unsigned n_missing; /* of the wanted, less functions: not found so far */
 	uint16_t slot[SLOTS]; /* by hash of kind and name: 1 + index of wanted */
 	/* How wanted names begin: most names are looked at no further. */
 	uint64_t begins[WANT_N][BEGINS / 64];
@@ -51,7 +53,7 @@ struct dn_ebpf_btf {
  */
 bool dn_ebpf_btf_is_read(const struct dn_ebpf_btf *btf, const char *owner, const char *member);
 
-/* NULL for an id that is none. */
-const struct btf_type *dn_ebpf_btf_type(const struct dn_ebpf_btf *btf, uint32_t id);
+/* NULL for an id that is none. Walks on to it. */
+const struct btf_type *dn_ebpf_btf_type(struct dn_ebpf_btf *btf, uint32_t id);
 
 #endif

@@ -127,6 +127,8 @@ void dn_ebpf_btf_free(struct dn_ebpf_btf *btf)
 		munmap((void *)btf->data, btf->size);
 	if (btf->owned)
 		free((void *)btf->data);
+	for (unsigned i = 0; i < btf->n_wanted; i++)
+		free(btf->wanted[i].name);
 	free(btf->at);
 	free(btf);
 }
@@ -184,16 +186,21 @@ static void note_begin(uint64_t *begins, const char *name, size_t len)
 static int want(struct dn_ebpf_btf *btf, enum want_kind kind, const char *name, size_t len)
 {
 	uint32_t h = hash_of(kind, name, len);
+	char *kept;
 
 	if (find(btf, kind, name, len))
 		return 0;
 	if (btf->n_wanted == WANTED_MAX)
 		return -ENOSPC;
-	btf->wanted[btf->n_wanted] = (struct wanted){.name = name, .len = len, .kind = kind};
+	kept = strndup(name, len);
+	if (!kept)
+		return -ENOMEM;
+	btf->wanted[btf->n_wanted] = (struct wanted){.name = kept, .len = len, .kind = kind};
 	while (btf->slot[h % SLOTS])
 		h++;
 	btf->slot[h % SLOTS] = (uint16_t)++btf->n_wanted;
 	note_begin(btf->begins[kind], name, len);
+	btf->n_missing += kind != WANT_FUNCTION;
 	return 0;
 }
 
@@ -339,8 +346,10 @@ static void look_up(struct dn_ebpf_btf *btf, const struct btf_type *type, uint32
 		return;
 	name = btf->strings + type->name_off;
 	wanted = find(btf, kind, name, strlen(name));
-	if (wanted && !wanted->id)
-		wanted->id = id;
+	if (!wanted || wanted->id)
+		return;
+	wanted->id = id;
+	btf->n_missing -= kind != WANT_FUNCTION;
 }
 
 /* Without a branch but for who is worth a look: there are 140,000 types, and people wait. */
@@ -351,44 +360,56 @@ static bool is_candidate(const struct dn_ebpf_btf *btf, const struct btf_type *t
 	uint32_t four;
 	unsigned bit;
 
+	if (btf->strings_len < sizeof(four))
+		return false; /* none that is wanted has room */
 	memcpy(&four, btf->strings + at, sizeof(four));
 	bit = begin_of(four & 0xffffff);
 	return btf->begins[kinds[BTF_INFO_KIND(type->info)].want][bit / 64] >> bit % 64 & 1;
 }
 
-int dn_ebpf_btf_walk(struct dn_ebpf_btf *btf)
+/* One type. 0 behind the last one. */
+static int step(struct dn_ebpf_btf *btf)
 {
-	uint32_t room = btf->types_len / sizeof(struct btf_type) / STEP + 1, offset = 0;
-	bool has_names = btf->strings_len >= 4; /* what is_candidate() reads */
+	const struct btf_type *type = (const struct btf_type *)(btf->types + btf->walked);
+	uint32_t left = btf->types_len - btf->walked;
+	size_t size;
 
-	free(btf->at);
-	btf->n_types = 0;
-	btf->at = malloc(((size_t)room + 1) * sizeof(*btf->at));
-	if (!btf->at)
-		return -ENOMEM;
-	while (offset < btf->types_len) {
-		const struct btf_type *type = (const struct btf_type *)(btf->types + offset);
-		size_t size;
-
-		if (btf->types_len - offset < sizeof(*type))
-			return -EINVAL;
-		size = size_of(type);
-		if (btf->types_len - offset < size)
-			return -EINVAL;
-		if (btf->n_types % STEP == 0)
-			btf->at[btf->n_types / STEP] = offset;
-		btf->n_types++;
-		if (has_names && is_candidate(btf, type))
-			look_up(btf, type, btf->n_types);
-		offset += (uint32_t)size;
-	}
-	return 0;
+	if (left == 0)
+		return 0;
+	if (left < sizeof(*type))
+		return -EINVAL;
+	size = size_of(type);
+	if (left < size)
+		return -EINVAL;
+	if (btf->n_types % STEP == 0)
+		btf->at[btf->n_types / STEP] = btf->walked;
+	btf->n_types++;
+	if (is_candidate(btf, type))
+		look_up(btf, type, btf->n_types);
+	btf->walked += (uint32_t)size;
+	return 1;
 }
 
-const struct btf_type *dn_ebpf_btf_type(const struct dn_ebpf_btf *btf, uint32_t id)
+int dn_ebpf_btf_walk(struct dn_ebpf_btf *btf)
+{
+	uint32_t room = btf->types_len / sizeof(struct btf_type) / STEP + 1;
+	int r = 1;
+
+	if (!btf->at)
+		btf->at = malloc(((size_t)room + 1) * sizeof(*btf->at));
+	if (!btf->at)
+		return -ENOMEM;
+	while (btf->n_missing > 0 && r > 0)
+		r = step(btf);
+	return r < 0 ? r : 0;
+}
+
+const struct btf_type *dn_ebpf_btf_type(struct dn_ebpf_btf *btf, uint32_t id)
 {
 	const unsigned char *at;
 
+	while (btf->n_types < id && step(btf) > 0)
+		;
 	if (id == 0 || id > btf->n_types)
 		return NULL;
 	at = btf->types + btf->at[(id - 1) / STEP];
@@ -397,11 +418,21 @@ const struct btf_type *dn_ebpf_btf_type(const struct dn_ebpf_btf *btf, uint32_t 
 	return (const struct btf_type *)at;
 }
 
-uint32_t dn_ebpf_btf_id(const struct dn_ebpf_btf *btf, const char *name)
+uint32_t dn_ebpf_btf_id(struct dn_ebpf_btf *btf, const char *name)
 {
 	const struct wanted *wanted = find(btf, WANT_TYPEDEF, name, strlen(name));
 
-	if (!wanted)
-		wanted = find(btf, WANT_FUNCTION, name, strlen(name));
+	if (wanted)
+		return wanted->id;
+	wanted = find(btf, WANT_FUNCTION, name, strlen(name));
+	while (wanted && !wanted->id && step(btf) > 0)
+		;
 	return wanted ? wanted->id : 0;
+}
+
+bool dn_ebpf_btf_has_struct(const struct dn_ebpf_btf *btf, const char *name)
+{
+	const struct wanted *wanted = find(btf, WANT_STRUCT, name, strlen(name));
+
+	return wanted && wanted->id;
 }

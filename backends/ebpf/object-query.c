@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What was loaded, by name; and what is set before loading. */
+#include <stdio.h>
 #include <string.h>
 
 #include <bpf/btf.h>
@@ -28,12 +29,31 @@ const struct dn_ebpf_program *dn_ebpf_program(
 	return NULL;
 }
 
+/*
+ * Of a program that is loaded later. An iterator is there if the struct that its programs are given
+ * is; where its function lies is not looked for before the command runs.
+ */
+static bool will_attach(
+	const struct dn_ebpf_objects *objects, const struct dn_ebpf_program *program)
+{
+	static const char iterator[] = "bpf_iter_";
+	const size_t len = sizeof(iterator) - 1;
+	char context[128];
+
+	if (!program->target)
+		return true;
+	if (strncmp(program->target, iterator, len) != 0)
+		return dn_ebpf_btf_id(objects->btf, program->target) != 0;
+	snprintf(context, sizeof(context), "%s_%s", iterator, program->target + len);
+	return dn_ebpf_btf_has_struct(objects->btf, context);
+}
+
 bool dn_ebpf_is_attached(const struct dn_ebpf_objects *objects, const char *name)
 {
 	const struct dn_ebpf_program *program = dn_ebpf_program(objects, name);
 
 	if (program && objects->object[program->object].opened)
-		return !program->target || dn_ebpf_btf_id(objects->btf, program->target) != 0;
+		return will_attach(objects, program);
 	return program && program->link >= 0;
 }
 
