@@ -24,11 +24,6 @@ NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--boun
 QUALITIES = ["exact", "scaled", "sampled", "simulated", "lower_bound", "missing"]
 IS_ROOT = os.geteuid() == 0
 
-# Tests that were started by nohup, or behind a shell's "&", inherit signals that are ignored; what they measure must not.
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
-signal.signal(signal.SIGQUIT, signal.SIG_DFL)
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 
 def strict_json(line):
     """Parses one record; what JSON allows but nobody should write is an error too."""
@@ -436,4 +431,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_configure(config):
+    # Tests that were started by nohup, or behind a shell's "&", inherit signals that are ignored; what they measure must not.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "short: the subset that runs for every compiler")

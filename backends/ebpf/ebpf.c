@@ -553,13 +553,11 @@ static int settle_records(struct dn_ebpf *ebpf)
 static int ebpf_sample(struct dn_backend *backend, struct dn_frame *frame)
 {
 	struct dn_ebpf *ebpf = (struct dn_ebpf *)backend;
-	bool alive;
 	int r;
 
 	r = dn_ebpf_read_totals(ebpf, frame->final);
-	/* Of those that ended all is known: for a short command no pass is ever needed. */
-	alive = ebpf->env->attach || ebpf->totals.exits < ebpf->totals.forks + 1;
-	if (r == 0 && alive)
+	ebpf->alive = ebpf->env->attach || ebpf->totals.exits < ebpf->totals.forks + 1;
+	if (r == 0 && ebpf->alive)
 		r = dn_ebpf_harvest(ebpf, ebpf->env->per_process || frame->final);
 	dn_ebpf_ring_drain(ebpf);
 	if (r == 0)

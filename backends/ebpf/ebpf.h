@@ -82,6 +82,7 @@ struct dn_ebpf {
 	uint64_t losses[DN_LOSS_N], losses_told[DN_LOSS_N];
 	uint64_t missed[DN_EBPF_PROGRAMS_MAX]; /* events that each program did not see */
 	uint64_t received; /* ring records */
+	bool alive; /* somebody may be: of those that ended all is known, and no pass is needed */
 	bool still; /* at the last pass nobody had a CPU or was about to */
 	uint64_t still_arrivals; /* totals.arrivals before it */
 	int spare[DN_EBPF_SPARE_MAX]; /* descriptors for passes */

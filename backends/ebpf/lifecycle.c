@@ -305,7 +305,7 @@ static void sample(struct dn_ebpf *ebpf, struct dn_frame *frame)
 	uint64_t user, system;
 
 	check_losses(ebpf, frame->final);
-	if (ebpf->env->per_process || frame->final) {
+	if (ebpf->alive && (ebpf->env->per_process || frame->final)) {
 		(void)dn_ebpf_pass(
 			ebpf, DN_PASS_REPORT, sizeof(struct dn_wire_record_usage), on_live);
 		/* After its parts, so that no part is more than the whole. */
