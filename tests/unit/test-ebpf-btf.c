@@ -414,6 +414,84 @@ static void nameless_members_of_other_kinds(void **unused)
 	btf__free(local);
 }
 
+/* "first" holds a number that lies far behind it; a function is the last of all. */
+static struct btf *long_btf(int *ret_function)
+{
+	enum { FILLERS = 50 };
+	struct btf *btf = btf__new_empty();
+	int number;
+
+	btf__add_struct(btf, "first", 8);
+	btf__add_field(btf, "pid", 1 + FILLERS + 1, 0, 0);
+	for (unsigned i = 0; i < FILLERS; i++)
+		btf__add_typedef(btf, "filler", 0);
+	number = btf__add_int(btf, "int", 4, BTF_INT_SIGNED);
+	*ret_function = btf__add_func(
+		btf, "late_function", BTF_FUNC_STATIC, btf__add_func_proto(btf, number));
+	return btf;
+}
+
+static struct dn_ebpf_btf *walked_for_first(const void *data, uint32_t size)
+{
+	struct btf *local = btf__new_empty(), *small = NULL;
+	struct dn_ebpf_btf *btf = NULL;
+	const struct btf_type *first;
+	int number = btf__add_int(local, "int", 4, BTF_INT_SIGNED);
+
+	btf__add_struct(local, "first", 4);
+	btf__add_field(local, "pid", number, 0, 0);
+	assert_int_equal(dn_ebpf_btf_from(data, size, &btf), 0);
+	assert_int_equal(dn_ebpf_btf_want_structs(btf, local), 0);
+	assert_int_equal(dn_ebpf_btf_want_function(btf, "late_function"), 0);
+	assert_int_equal(dn_ebpf_btf_walk(btf), 0);
+	assert_false(dn_ebpf_btf_has_struct(btf, "filler"));
+	assert_int_equal(dn_ebpf_btf_extract(btf, &small), 0);
+	btf__free(local);
+	assert_true(dn_ebpf_btf_has_struct(btf, "first")); /* names are kept */
+	first = named(small, "first", BTF_KIND_STRUCT);
+	assert_non_null(first);
+	assert_int_equal(
+		btf_kind(btf__type_by_id(small, btf_members(first)[0].type)), BTF_KIND_INT);
+	btf__free(small);
+	return btf;
+}
+
+static void the_walk_goes_on_to_what_is_asked_for(void **unused)
+{
+	int function;
+	struct btf *kernel = long_btf(&function);
+	struct dn_ebpf_btf *btf;
+	uint32_t size;
+	const void *data = btf__raw_data(kernel, &size);
+
+	btf = walked_for_first(data, size);
+	assert_int_equal(dn_ebpf_btf_id(btf, "late_function"), function);
+	dn_ebpf_btf_free(btf);
+	btf__free(kernel);
+}
+
+/* What lies behind all that is wanted may be broken: a function there is none then. */
+static void the_walk_ends_at_what_is_no_type(void **unused)
+{
+	int function;
+	struct btf *kernel = long_btf(&function);
+	struct dn_ebpf_btf *btf;
+	struct btf_header *header;
+	uint32_t size;
+	const void *data = btf__raw_data(kernel, &size);
+	unsigned char *copy = malloc(size);
+
+	memcpy(copy, data, size);
+	header = (struct btf_header *)copy;
+	((struct btf_type *)(copy + header->hdr_len + header->type_off + header->type_len))[-1]
+		.info = (uint32_t)BTF_KIND_STRUCT << 24 | 0xffff;
+	btf = walked_for_first(copy, size);
+	assert_int_equal(dn_ebpf_btf_id(btf, "late_function"), 0);
+	dn_ebpf_btf_free(btf);
+	free(copy);
+	btf__free(kernel);
+}
+
 /* A name may be empty elsewhere than at 0: at the last byte of all, nothing follows it. */
 static void an_empty_name_at_the_end(void **unused)
 {
@@ -475,6 +553,8 @@ int main(void)
 		cmocka_unit_test(types_that_hold_themselves),
 		cmocka_unit_test(many_ways_into_the_same),
 		cmocka_unit_test(nameless_members_of_other_kinds),
+		cmocka_unit_test(the_walk_goes_on_to_what_is_asked_for),
+		cmocka_unit_test(the_walk_ends_at_what_is_no_type),
 		cmocka_unit_test(an_empty_name_at_the_end),
 		cmocka_unit_test(the_kernels_own_if_it_has_one),
 	};
