@@ -49,6 +49,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 			if (id > 0 && !btf__type_by_id(small, (uint32_t)id))
 				abort();
+			/* The walk goes on to functions, which may be anywhere. */
+			if (dn_ebpf_btf_id(btf, "f") > size)
+				abort();
 		}
 		btf__free(small);
 		dn_ebpf_btf_free(btf);
