@@ -56,7 +56,7 @@ static __always_inline u64 request_of(unsigned long long *ctx)
 
 static __always_inline void remember(u64 request, struct dn_wire_block_request *as)
 {
-	if (bpf_map_update_elem(&dn_block_requests, &request, as, BPF_ANY) < 0 && as->weight)
+	if (map_update(&dn_block_requests, &request, as, BPF_ANY) < 0 && as->weight)
 		lose(DN_LOSS_MAP);
 }
 

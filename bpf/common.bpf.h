@@ -92,6 +92,16 @@ struct {
 const volatile u32 dn_pid_ns; /* inode of denet's pid namespace; 0: the first one */
 const volatile u32 dn_features; /* enum dn_wire_feature */
 
+/*
+ * 0 or a negative errno. Before 6.4 the function that the kernel calls in the helper's place
+ * returns an int: the upper half of the register holds nothing then, and a long of it is never
+ * negative.
+ */
+static __always_inline int map_update(void *map, const void *key, const void *value, u64 flags)
+{
+	return (int)bpf_map_update_elem(map, key, value, flags);
+}
+
 static __always_inline void lose(u32 reason)
 {
 	u64 *n = bpf_map_lookup_elem(&dn_losses, &reason);

@@ -109,7 +109,7 @@ static __always_inline u64 new_segment(const struct call *call)
 	/* IPC_PRIVATE is always a new one. With a name it may have been there before. */
 	if ((u32)call_argument(call, 0) &&
 		(!(call_argument(call, 2) & IPC_CREAT) ||
-			bpf_map_update_elem(&dn_segments, &id, &one, BPF_NOEXIST) < 0))
+			map_update(&dn_segments, &id, &one, BPF_NOEXIST) < 0))
 		return 0;
 	return call_argument(call, 1);
 }

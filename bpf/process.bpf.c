@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who is in the tree, from birth to death, when each thread ran, and what it waited for meanwhile.
  */
+#include <asm-generic/errno-base.h>
+
 #include "usage.bpf.h"
 
 struct {
@@ -9,6 +11,19 @@ struct {
 	__type(key, u32);
 	__type(value, struct dn_wire_sched);
 } dn_sched SEC(".maps");
+
+struct dn_birth {
+	u64 start_ns;
+	u32 tgid, zero;
+};
+
+/* Processes whose end was noticed, for as long as others of their threads may notice it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 256);
+	__type(key, struct dn_birth);
+	__type(value, u32);
+} dn_ended SEC(".maps");
 
 /* Lives */
 
@@ -124,6 +139,17 @@ static __always_inline u32 wait_status(struct task_struct *task)
 	return (u32)BPF_CORE_READ(task, group_leader, exit_code);
 }
 
+/* Threads that end at once may all find that none of them lives: the first one that does speaks for
+ * the process. */
+static __always_inline bool is_first_to_find_none(struct task_struct *task)
+{
+	struct dn_birth birth = {
+		.start_ns = BPF_CORE_READ(task, group_leader, start_time), .tgid = (u32)task->tgid};
+	u32 one = 1;
+
+	return map_update(&dn_ended, &birth, &one, BPF_NOEXIST) != -EEXIST;
+}
+
 /*
  * A process ends with the last switch of its last thread, where its CPU time is complete. What may
  * be gone by then, since its parent may have waited for it, is kept here.
@@ -134,14 +160,23 @@ int dn_exit(unsigned long long *ctx)
 	struct task_struct *task = ctx_task(ctx);
 	struct dn_task *state = task_find(task);
 	struct dn_wire_totals *sum = totals();
+	bool last;
 
 	if (!state)
 		note_outside();
 	if (!state || !(state->flags & DN_TASK_ACTIVE) || !sum)
 		return 0;
+	last = BPF_CORE_READ(task, signal, live.counter) <= 0;
+	if (last && !is_first_to_find_none(task)) {
+		u32 tgid = (u32)task->tgid;
+
+		/* Not by process_of(): its end may be told already. */
+		harvest(task, state, bpf_map_lookup_elem(&dn_processes, &tgid));
+		return 0;
+	}
 	/* Its last switch has the rest; should the kernel skip that, this much is not lost. */
 	harvest(task, state, process_of(task));
-	if (BPF_CORE_READ(task, signal, live.counter) > 0)
+	if (!last)
 		return 0;
 	state->flags |= DN_TASK_LAST;
 	state->exit_ns = bpf_ktime_get_ns();

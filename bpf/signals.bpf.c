@@ -130,7 +130,7 @@ static __always_inline bool is_first_of_process(struct task_struct *task)
 
 	victim.start_ns = BPF_CORE_READ(task, group_leader, start_time);
 	victim.tgid = (u32)BPF_CORE_READ(task, tgid);
-	return bpf_map_update_elem(&dn_victims, &victim, &one, BPF_NOEXIST) == 0;
+	return map_update(&dn_victims, &victim, &one, BPF_NOEXIST) == 0;
 }
 
 static __always_inline bool is_deadly(u32 number)

@@ -181,7 +181,7 @@ static __noinline __attribute__((unused)) struct dn_wire_socket *socket_make(
 		made.segments = BPF_CORE_READ(tcp, segs_in);
 	}
 	made.owner = owner;
-	if (bpf_map_update_elem(&dn_sockets, &key, &made, BPF_NOEXIST) < 0 &&
+	if (map_update(&dn_sockets, &key, &made, BPF_NOEXIST) < 0 &&
 		!bpf_map_lookup_elem(&dn_sockets, &key))
 		lose(DN_LOSS_MAP);
 	return bpf_map_lookup_elem(&dn_sockets, &key);

@@ -80,7 +80,7 @@ static __noinline __attribute__((unused)) struct dn_wire_usage *process_of(struc
 	if (!zero)
 		return 0;
 	__builtin_memset(zero, 0, sizeof(*zero));
-	if (bpf_map_update_elem(&dn_processes, &tgid, zero, BPF_NOEXIST) < 0 &&
+	if (map_update(&dn_processes, &tgid, zero, BPF_NOEXIST) < 0 &&
 		!bpf_map_lookup_elem(&dn_processes, &tgid))
 		lose(DN_LOSS_PROCESS);
 	return bpf_map_lookup_elem(&dn_processes, &tgid);

@@ -97,6 +97,17 @@ def test_a_leader_that_ends_first(tier, denet):
     assert result.value("process.lifetime")["sum"] >= truth["after_leader_ns"]
 
 
+@pytest.mark.parametrize("processes, threads", [("499", "11"), ("1009", "1")])
+def test_threads_that_end_at_once(tier, denet, processes, threads):
+    """Several may find that none of them is left; the process ends once, and nothing was missed."""
+    result = measure(denet, ["together", processes, threads])
+    truth = result.truth
+    check_lives(result, truth["processes"], 0, truth["threads_started"])
+    assert ends(result) == {"0": truth["processes"]}
+    for name in ("process.exits", "process.lifetime", "process.count", "memory.peak_rss_bytes"):
+        assert result.quality(name) in ("exact", "sampled"), result.state(name)
+
+
 def test_a_daemon(tier, denet):
     result = measure(denet, ["daemon", "101"])
     check_lives(result, 3, 0)

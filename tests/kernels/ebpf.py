@@ -15,6 +15,7 @@ CASES = {
     "loop": ("", "sysloop 20011 4"),
     "lives": ("", "forkexec 53"),
     "leader": ("", "leaderexit 3 23"),
+    "together": ("", "together 53 11"),
     "exec": ("", "threadexec 23"),
     "waits": ("--probes latency", f"latencies {WAITS} {WAIT_MS}"),
     "futexes": ("--probes locks", f"futexes 13 {FUTEX_MS}"),
@@ -34,7 +35,8 @@ X86_ONLY = {"compat"}
 # What these kernels all have: a reason why it is missing would not do.
 MEASURED = {
     "calls": ["syscall.count", "syscall.errors", "syscall.by_name"], "compat": ["syscall.by_name"], "loop": ["syscall.by_name"],
-    "lives": ["process.execs", "process.exits", "process.lifetime"], "leader": ["process.threads_started"], "exec": ["process.execs"],
+    "lives": ["process.execs", "process.exits", "process.lifetime"], "leader": ["process.threads_started"],
+    "together": ["process.exits", "process.threads_started"], "exec": ["process.execs"],
     "waits": ["sched.blocked.sleep_ns", "sched.blocked.pipe_ns", "sched.blocked.network_ns", "sched.blocked.futex_ns", "syscall.latency"],
     "futexes": ["lock.futex_waits", "lock.futex_wait_ns", "lock.by_address"], "files": ["file.write_bytes", "file.by_operation"],
     "blocks": ["block.requests", "block.read_bytes", "block.by_device"], "bytes": ["network.by_protocol"],
@@ -216,7 +218,7 @@ def check_cases(run_of, arch):
     if "compat" in cases(arch):
         compat = run_of("compat")
         yield "calls of the 32-bit ABI", compat, lambda: known_calls(compat)
-    calls, loop, lives, leader, executed = (run_of(name) for name in ("calls", "loop", "lives", "leader", "exec"))
+    calls, loop, lives, leader, together, executed = (run_of(name) for name in ("calls", "loop", "lives", "leader", "together", "exec"))
     yield "calls by name", calls, lambda: known_calls(calls)
     yield "calls of threads", loop, lambda: cells(loop, "syscall.by_name", {"getppid": {"count": loop.truth["getppid"], "errors": 0}})
     yield "execs", lives, lambda: stands(lives, "process.execs", lives.truth["execs"] + 1)
@@ -224,6 +226,8 @@ def check_cases(run_of, arch):
     yield "lifetimes", lives, lambda: counted(lives, "process.lifetime", lives.truth["processes"])
     yield "lives", lives, lambda: first(stands(lives, "process.started", lives.truth["processes"]), stands(lives, "process.exited", lives.truth["processes"]))
     yield "threads outlive their leader", leader, lambda: first(stands(leader, "process.threads_started", 3), stands(leader, "cpu.total_ns", leader.truth["cpu_ns"] * (1 - CPU_SHARE), leader.truth["cpu_ns"] * 1.5))
+    yield "threads that end at once are one end", together, lambda: first(
+        ends(together), stands(together, "process.exited", together.truth["processes"]), stands(together, "process.threads_started", together.truth["threads_started"]))
     yield "a thread executes", executed, lambda: first(stands(executed, "process.threads_started", 3), stands(executed, "process.execs", executed.truth["execs"] + 1))
     waits, futexes = run_of("waits"), run_of("futexes")
     yield "blocked by kind", waits, lambda: blocked(waits)

@@ -16,7 +16,7 @@ from packages import CACHE, ROOT, Unavailable, busybox, call, locked
 HERE = pathlib.Path(__file__).resolve().parent
 WORKLOADS = ["autoreap", "blockio", "burn", "capper", "connects", "daemon", "denysys", "faults", "forkexec", "forkstorm", "futexes", "latencies",
              "leaderexit", "limiter", "mapper", "signaler", "sleeps", "sockbytes", "spike", "syscalls", "sysloop", "tcp", "threadexec", "threads",
-             "write"]
+             "together", "write"]
 HELPERS = ["as", "filecaps", "loop", "rusage"]
 # For network bytes by sock_diag, and for a scratch disk, /dev/vda.
 MODULES = ["inet_diag", "tcp_diag", "virtio_pci", "virtio_blk"]
