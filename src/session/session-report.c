@@ -16,6 +16,7 @@
 
 /* Time that the hypervisor stole or interrupts took is in the one total and not in the other. */
 #define CPU_SLACK_NS 5000000
+#define END_SLACK_NS 10000 /* of each thread that ended: 4 us were measured */
 
 void dn_session_header(struct dn_session *session)
 {
@@ -140,6 +141,19 @@ static bool nothing_escaped(const struct dn_session *session)
 	       dn_tree_live(session->tree) == 0;
 }
 
+/* What rusage may lack though all were waited for: each thread's way from where it is accounted to
+ * its last switch, microseconds. */
+static uint64_t rusage_slack(
+	const struct dn_session *session, const struct dn_frame *frame, uint64_t reaped)
+{
+	const struct dn_value *threads = &frame->value[DN_M_process_threads_started];
+	uint64_t ends = dn_tree_exited(session->tree);
+
+	if (threads->type == DN_VALUE_U64)
+		ends = dn_add_sat(ends, threads->u64);
+	return reaped / 20 + CPU_SLACK_NS + ends * END_SLACK_NS;
+}
+
 /*
  * Two independent totals of CPU time: what denet's wait calls were told (rusage), and what the
  * supplier counted. Where rusage is short, the kernel reaped children unseen, and all that is
@@ -156,7 +170,8 @@ static void cross_check_cpu(struct dn_session *session, const struct dn_frame *f
 		session->plan.backend[supplier].probe.offer[DN_M_cpu_total_ns].if_lossy)
 		return;
 	counted = frame->value[DN_M_cpu_total_ns].u64;
-	if (dn_tree_started(session->tree) < 2 || counted <= reaped + reaped / 20 + CPU_SLACK_NS)
+	if (dn_tree_started(session->tree) < 2 ||
+		counted <= reaped + rusage_slack(session, frame, reaped))
 		return;
 	snprintf(text, sizeof(text),
 		"%llu ms of CPU time belong to processes that nobody waited for: their numbers are "
