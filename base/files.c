@@ -116,10 +116,20 @@ int dn_parse_u64_whole(const char *text, uint64_t *ret)
 	return 0;
 }
 
-uint64_t dn_now_ns(void)
+static uint64_t clock_ns(clockid_t id)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(id, &ts);
 	return dn_timespec_ns(&ts);
+}
+
+uint64_t dn_now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t dn_spent_ns(void)
+{
+	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }

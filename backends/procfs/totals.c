@@ -72,31 +72,32 @@ static void read_class(struct dn_procfs *p, struct dn_procfs_member *m, enum dn_
 static void go_round(struct dn_procfs *p, enum dn_procfs_class class, uint64_t deadline_ns)
 {
 	struct dn_procfs_round *round = &p->round[class];
-	uint64_t begin = dn_now_ns(), end;
+	uint64_t now = dn_now_ns(), begin;
 	unsigned n = 0;
 
 	if (!round->going || p->final) {
-		if (!p->final && begin < round->due_ns)
+		if (!p->final && now < round->due_ns)
 			return;
 		round->going = true;
 		round->cursor = p->first;
 		round->cost_ns = 0;
 	}
+	begin = dn_spent_ns();
 	while (round->cursor) {
 		struct dn_procfs_member *m = round->cursor;
 
 		round->cursor = m->next;
-		read_class(p, m, class, begin);
+		read_class(p, m, class, now);
 		if (deadline_ns != 0 && (++n & 15) == 0 && dn_now_ns() >= deadline_ns)
 			break;
 	}
-	end = dn_now_ns();
-	round->cost_ns += end - begin;
+	round->cost_ns += dn_spent_ns() - begin;
 	if (round->cursor)
 		return;
 	round->going = false;
 	round->done = true;
-	round->due_ns = dn_add_sat(end, dn_procfs_mul_sat(round->cost_ns, classes[class].pace));
+	round->due_ns =
+		dn_add_sat(dn_now_ns(), dn_procfs_mul_sat(round->cost_ns, classes[class].pace));
 }
 
 static void go_rounds(struct dn_procfs *p)

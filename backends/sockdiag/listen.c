@@ -218,7 +218,7 @@ static bool conclude(struct dn_sockdiag *s)
 
 bool dn_listen_check(struct dn_sockdiag *s, bool all)
 {
-	uint64_t begin = dn_now_ns(), cost;
+	uint64_t begin = dn_spent_ns(), cost;
 	bool complete;
 
 	if (!s->others.active) {
@@ -234,12 +234,12 @@ bool dn_listen_check(struct dn_sockdiag *s, bool all)
 		s->check_cost_ns = 0;
 	}
 	complete = dn_others_go_on(s, all);
-	cost = dn_sub_sat(dn_now_ns(), begin);
+	cost = dn_sub_sat(dn_spent_ns(), begin);
 	s->check_cost_ns += cost;
 	s->budget_ns -= (int64_t)cost;
 	if (!complete)
 		return false;
-	s->next_check_ns = begin + cost + CHECK_MIN_NS +
+	s->next_check_ns = dn_now_ns() + CHECK_MIN_NS +
 			   dn_sub_sat(s->check_cost_ns * CHECK_SHARE, CHECK_MIN_NS);
 	return conclude(s);
 }

@@ -234,13 +234,13 @@ static void look_at(struct dn_sockdiag *s, pid_t pid)
 
 bool dn_others_go_on(struct dn_sockdiag *s, bool all)
 {
-	uint64_t begin = dn_now_ns();
+	uint64_t begin = dn_spent_ns();
 	int64_t budget = s->budget_ns;
 
 	for (; s->others.at < s->others.n; s->others.at++) {
 		pid_t pid = s->others.pid[s->others.at];
 
-		if (!all && (int64_t)dn_sub_sat(dn_now_ns(), begin) > budget)
+		if (!all && (int64_t)dn_sub_sat(dn_spent_ns(), begin) > budget)
 			return false;
 		if (pid != getpid() && !dn_tree_find(s->core->tree, pid))
 			look_at(s, pid);

@@ -254,7 +254,7 @@ static void sweep(struct dn_sockdiag *s)
 
 bool dn_scan_round(struct dn_sockdiag *s, bool all)
 {
-	uint64_t begin = dn_now_ns();
+	uint64_t begin = dn_spent_ns();
 
 	if (!s->in_round) {
 		s->in_round = true;
@@ -271,7 +271,7 @@ bool dn_scan_round(struct dn_sockdiag *s, bool all)
 		if (!all && s->budget_ns < 0)
 			return false;
 		scan_process(s, p);
-		now = dn_now_ns();
+		now = dn_spent_ns();
 		s->budget_ns -= (int64_t)(now - begin);
 		s->round_cost_ns += now - begin;
 		begin = now;

@@ -144,7 +144,7 @@ void dn_sockdiag_read_snmp(struct dn_sockdiag *s)
 
 void dn_sockdiag_dump(struct dn_sockdiag *s, bool baseline)
 {
-	uint64_t begin = dn_now_ns();
+	uint64_t begin = dn_spent_ns();
 	struct dn_snmp before = s->snmp;
 	int r = dn_account_dump(s, baseline);
 
@@ -153,7 +153,7 @@ void dn_sockdiag_dump(struct dn_sockdiag *s, bool baseline)
 	s->snmp_dumped = before;
 	s->unlisted |= s->news && dn_listen_unexplained(s, false);
 	s->news = false;
-	s->budget_ns -= (int64_t)(dn_now_ns() - begin);
+	s->budget_ns -= (int64_t)(dn_spent_ns() - begin);
 }
 
 /*
@@ -162,18 +162,18 @@ void dn_sockdiag_dump(struct dn_sockdiag *s, bool baseline)
  */
 static void drain(struct dn_sockdiag *s)
 {
-	uint64_t begin = dn_now_ns(), n = dn_account_drain(s);
+	uint64_t begin = dn_spent_ns(), now = dn_now_ns(), n = dn_account_drain(s);
 
 	/* The smallest usual queue takes a few hundred. */
 	s->drain_within_ns =
-		n > DRAIN_GOAL ? dn_sub_sat(begin, s->drained_ns) / n * DRAIN_GOAL : LOOK_MAX_NS;
+		n > DRAIN_GOAL ? dn_sub_sat(now, s->drained_ns) / n * DRAIN_GOAL : LOOK_MAX_NS;
 	if (s->drain_within_ns > LOOK_MAX_NS)
 		s->drain_within_ns = LOOK_MAX_NS;
 	if (s->drain_within_ns < DRAIN_MIN_NS)
 		s->drain_within_ns = DRAIN_MIN_NS;
-	s->drained_ns = begin;
+	s->drained_ns = now;
 	if (s->guarded.n == 0)
-		s->budget_ns -= (int64_t)dn_sub_sat(dn_now_ns(), begin);
+		s->budget_ns -= (int64_t)dn_sub_sat(dn_spent_ns(), begin);
 }
 
 static void arm(struct dn_sockdiag *s, uint64_t ns)
@@ -261,8 +261,10 @@ static void look(struct dn_sockdiag *s, uint64_t now, bool changed)
 		return;
 	/* A connection is the work of a process that may have been born since the last sample. */
 	if (!s->in_round && s->core->drain) {
+		uint64_t begin = dn_spent_ns();
+
 		s->core->drain(s->core);
-		s->budget_ns -= (int64_t)dn_sub_sat(dn_now_ns(), now);
+		s->budget_ns -= (int64_t)dn_sub_sat(dn_spent_ns(), begin);
 	}
 	if (!dn_scan_round(s, false))
 		return;
@@ -286,7 +288,7 @@ static void look(struct dn_sockdiag *s, uint64_t now, bool changed)
 
 static void poll_namespace(struct dn_sockdiag *s)
 {
-	uint64_t now = dn_now_ns(), cost, next;
+	uint64_t now = dn_now_ns(), begin, cost, next;
 	int64_t before;
 	bool changed;
 
@@ -298,6 +300,7 @@ static void poll_namespace(struct dn_sockdiag *s)
 		return;
 	}
 	now = dn_now_ns();
+	begin = dn_spent_ns();
 	if (s->fresh)
 		dn_scan_namespaces(s);
 	changed = sockets_changed(s);
@@ -311,7 +314,7 @@ static void poll_namespace(struct dn_sockdiag *s)
 	before = s->budget_ns;
 	look(s, now, changed);
 	/* The scan and the dump have paid for themselves; the rest of this look has not. */
-	cost = dn_sub_sat(dn_now_ns(), now);
+	cost = dn_sub_sat(dn_spent_ns(), begin);
 	s->budget_ns -= (int64_t)dn_sub_sat(cost, (uint64_t)(before - s->budget_ns));
 	next = s->quiet_ns > cost * SPREAD_SHARE ? s->quiet_ns : cost * SPREAD_SHARE;
 	arm_look(s, now, next);
@@ -392,13 +395,13 @@ static void put(struct dn_sockdiag *s, struct dn_frame *frame, unsigned metric, 
 static int sockdiag_sample(struct dn_backend *backend, struct dn_frame *frame)
 {
 	struct dn_sockdiag *s = dn_sockdiag_of(backend);
-	uint64_t begin = dn_now_ns();
+	uint64_t begin;
 	struct dn_traffic total;
 
 	s->samples++;
-	refill(s, begin);
+	refill(s, dn_now_ns());
 	drain(s);
-	begin = dn_now_ns();
+	begin = dn_spent_ns();
 	if (!frame->final && s->timer.fd < 0)
 		poll_namespace(s);
 	if (frame->final)
@@ -407,7 +410,7 @@ static int sockdiag_sample(struct dn_backend *backend, struct dn_frame *frame)
 		dn_account_refresh(s);
 	if (s->broken < 0)
 		return s->broken;
-	s->budget_ns -= (int64_t)(dn_now_ns() - begin);
+	s->budget_ns -= (int64_t)(dn_spent_ns() - begin);
 	total = dn_account_total(s);
 	put(s, frame, DN_M_network_rx_bytes, total.rx, &s->reported.rx);
 	put(s, frame, DN_M_network_tx_bytes, total.tx, &s->reported.tx);

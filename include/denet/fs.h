@@ -52,6 +52,8 @@ int dn_parse_i64(const char **text, int64_t *ret);
 int dn_parse_u64_whole(const char *text, uint64_t *ret);
 
 uint64_t dn_now_ns(void); /* CLOCK_MONOTONIC */
+/* CPU time of this thread: what something cost, without how long others were let run meanwhile. */
+uint64_t dn_spent_ns(void);
 static inline uint64_t dn_timespec_ns(const struct timespec *ts)
 {
 	return (uint64_t)ts->tv_sec * UINT64_C(1000000000) + (uint64_t)ts->tv_nsec;
