@@ -178,7 +178,7 @@ def test_switches(tier, denet):
     result = measure(denet, ["pingpong", "5003"])
     assert result.value("cpu.voluntary_switches") >= result.truth["voluntary"]
     result = measure(denet, ["sleeps", "1009", "200"])
-    assert result.truth["voluntary"] <= result.value("cpu.voluntary_switches") <= result.truth["voluntary"] + 1
+    assert result.truth["voluntary"] <= result.value("cpu.voluntary_switches") <= result.truth["voluntary"] + 3  # the exit, a page to be read
     assert result.truth["involuntary"] <= result.value("cpu.involuntary_switches")
 
 
