@@ -43,7 +43,8 @@ def check_times(result):
     switches = result.value("cpu.voluntary_switches") + result.value("cpu.involuntary_switches")
     assert waits["count"] <= switches
     on_cpu, cpu = result.value("sched.on_cpu_ns"), result.value("cpu.total_ns")
-    assert on_cpu >= 0.9 * cpu - 5e6, (on_cpu, cpu)
+    # The kernel's sum of a thread that is woken on an idle CPU begins some microseconds before it has that.
+    assert on_cpu >= 0.9 * cpu - 5e6 - 10e3 * switches, (on_cpu, cpu, switches)
     return kinds, table, delay
 
 
