@@ -2,7 +2,7 @@
 /*
  * TCP traffic of the measured tree without privileges. Nothing is asked while nothing happens: a
  * look at two small files tells whether anybody in the network namespace has opened a connection;
- * only then are descriptors and sockets looked at, on a budget of 1 % of the time that passes.
+ * only then are descriptors and sockets looked at, on a budget of 1 % of a CPU.
  */
 #include <errno.h>
 #include <fcntl.h>
