@@ -17,10 +17,14 @@ struct dn_birth {
 	u32 tgid, zero;
 };
 
-/* Processes whose end was noticed, for as long as others of their threads may notice it. */
+/*
+ * Processes whose end was noticed, for as long as others of their threads may notice it. Each CPU
+ * has as many places, made by user space, and takes them from nobody else.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 256);
+	__uint(map_flags, BPF_F_NO_COMMON_LRU);
+	__uint(max_entries, 1);
 	__type(key, struct dn_birth);
 	__type(value, u32);
 } dn_ended SEC(".maps");

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include <bpf/libbpf.h>
+
 #include <denet/fs.h>
 
 #include "ebpf.h"
@@ -18,6 +20,8 @@
 #define USAGE "dn_fork dn_exec dn_exit dn_switch dn_pass"
 #define SOURCE_LIVES "tp_btf sched_process_fork, exec, exit"
 #define SOURCE_USAGE "tp_btf sched_process_exit, iter/task"
+/* Ends of processes while one of their threads is between its end and the hook. */
+#define ENDED_PER_CPU 256
 #define TICKS "the kernel splits user and system time by sampling at its tick"
 
 static const struct dn_ebpf_metric metrics[] = {
@@ -207,6 +211,14 @@ static void on_live(struct dn_ebpf *ebpf, const void *entry)
 	put_process(ebpf, process, &record->usage);
 }
 
+static void prepare(struct dn_ebpf *ebpf, const char *name, struct bpf_object *object)
+{
+	int cpus = libbpf_num_possible_cpus();
+
+	if (strcmp(name, "process") == 0)
+		dn_ebpf_resize(object, "dn_ended", ENDED_PER_CPU * (cpus > 0 ? (uint32_t)cpus : 1));
+}
+
 static int start(struct dn_ebpf *ebpf)
 {
 	struct lifecycle *self = calloc(1, sizeof(*self));
@@ -348,6 +360,7 @@ const struct dn_ebpf_group dn_ebpf_group_lifecycle = {
 	.object = "process",
 	.metric = metrics,
 	.n_metrics = sizeof(metrics) / sizeof(metrics[0]),
+	.prepare = prepare,
 	.start = start,
 	.sample = sample,
 	.record = on_record,
