@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <denet/fs.h>
@@ -24,13 +23,6 @@ struct dn_ebpf_overhead {
 	uint32_t every[DN_PROBES_N];
 	uint32_t stopped; /* groups: a bit each */
 };
-
-static uint64_t own_cpu_ns(void)
-{
-	struct timespec ts;
-
-	return clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts) < 0 ? 0 : dn_timespec_ns(&ts);
-}
 
 static bool needs(const struct dn_ebpf_group *group, const char *program)
 {
@@ -230,7 +222,7 @@ void dn_ebpf_overhead_watch(struct dn_ebpf *ebpf)
 {
 	struct dn_ebpf_overhead *self = ebpf->overhead;
 	uint64_t run_ns[DN_EBPF_PROGRAMS_MAX] = {0}, runs[DN_EBPF_PROGRAMS_MAX] = {0};
-	uint64_t now_ns = dn_now_ns(), own_ns = own_cpu_ns();
+	uint64_t now_ns = dn_now_ns(), own_ns = dn_spent_ns();
 	struct dn_budget_input input = {.percent = ebpf->env->max_overhead_percent};
 	struct dn_budget_step step;
 

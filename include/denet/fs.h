@@ -52,7 +52,8 @@ int dn_parse_i64(const char **text, int64_t *ret);
 int dn_parse_u64_whole(const char *text, uint64_t *ret);
 
 uint64_t dn_now_ns(void); /* CLOCK_MONOTONIC */
-/* CPU time of this thread: what something cost, without how long others were let run meanwhile. */
+/* CPU time of this thread, the only one: what something cost, without how long others were let run
+ * meanwhile. */
 uint64_t dn_spent_ns(void);
 static inline uint64_t dn_timespec_ns(const struct timespec *ts)
 {
