@@ -98,11 +98,11 @@ def calls_below_denet(path):
     for event in log:
         if event.name in BIRTHS and event.value:
             children[event.pid].add(event.value)
-    todo = [root]
-    while todo:
-        new = children[todo.pop()] - tree
+    unvisited = [root]
+    while unvisited:
+        new = children[unvisited.pop()] - tree
         tree |= new
-        todo += new
+        unvisited += new
     calls, begun = Calls(), False
     for event in log:
         if event.pid == root and event.name == "execve" and event.value == 0:
