@@ -176,7 +176,12 @@ static __always_inline struct dn_task *task_make(struct task_struct *task)
 	bpf_map_update_elem(&dn_tasks, &tid, zero, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&dn_tasks, &tid);
 #else
-	return bpf_task_storage_get(&dn_tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	struct dn_task *made =
+		bpf_task_storage_get(&dn_tasks, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+	/* The fork hook and the pass that marks make it for the same thread now and then: the
+	 * kernel refuses the slower one, for which it is there now. */
+	return made ?: bpf_task_storage_get(&dn_tasks, task, 0, 0);
 #endif
 }
 
