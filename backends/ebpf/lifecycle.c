@@ -12,6 +12,7 @@
 
 #include <bpf/libbpf.h>
 
+#include <denet/cpu-split.h>
 #include <denet/fs.h>
 
 #include "ebpf.h"
@@ -80,6 +81,7 @@ static const struct {
 struct lifecycle {
 	struct dn_histogram lifetime;
 	struct dn_ebpf_table exits;
+	struct dn_cpu_split cpu;
 	uint64_t code[256], signal[128];
 	bool resync; /* records were lost: the table is compared with what lives */
 	uintptr_t generation; /* of the pass that compares */
@@ -91,35 +93,35 @@ static struct lifecycle *data_of(const struct dn_ebpf *ebpf)
 	return ebpf->group_data[DN_PROBES_LIFECYCLE];
 }
 
-/* The tick's split, scaled to the exact sum, as the kernel itself does for getrusage(). */
-static void split(const struct dn_wire_usage *usage, uint64_t *ret_user, uint64_t *ret_system)
+static uint64_t last_of(const struct dn_process *process, unsigned metric)
 {
-	uint64_t total = usage->value[DN_USAGE_CPU_NS];
-	double user = (double)usage->value[DN_USAGE_UTIME_NS];
-	double system = (double)usage->value[DN_USAGE_STIME_NS];
+	const struct dn_value *value = &process->value[dn_process_slot(metric)];
 
-	*ret_user =
-		user + system > 0 ? (uint64_t)((double)total * (user / (user + system))) : total;
-	if (*ret_user > total)
-		*ret_user = total;
-	*ret_system = total - *ret_user;
+	return value->type == DN_VALUE_U64 ? value->u64 : 0;
+}
+
+static void divide(struct dn_cpu_split *cpu, const struct dn_wire_usage *usage)
+{
+	dn_cpu_divide(cpu, usage->value[DN_USAGE_CPU_NS], usage->value[DN_USAGE_UTIME_NS],
+		usage->value[DN_USAGE_STIME_NS]);
 }
 
 static void put_process(
 	const struct dn_ebpf *ebpf, struct dn_process *process, const struct dn_wire_usage *usage)
 {
-	uint64_t user, system;
+	struct dn_cpu_split cpu = {
+		last_of(process, DN_M_cpu_user_ns), last_of(process, DN_M_cpu_system_ns)};
 
 	for (unsigned i = 0; i < N_COUNTERS; i++) {
 		if (dn_ebpf_has(ebpf, counters[i].metric))
 			dn_process_u64(
 				process, counters[i].metric, usage->value[counters[i].usage]);
 	}
-	split(usage, &user, &system);
+	divide(&cpu, usage);
 	if (dn_ebpf_has(ebpf, DN_M_cpu_user_ns))
-		dn_process_u64(process, DN_M_cpu_user_ns, user);
+		dn_process_u64(process, DN_M_cpu_user_ns, cpu.user_ns);
 	if (dn_ebpf_has(ebpf, DN_M_cpu_system_ns))
-		dn_process_u64(process, DN_M_cpu_system_ns, system);
+		dn_process_u64(process, DN_M_cpu_system_ns, cpu.system_ns);
 }
 
 /* Records */
@@ -314,7 +316,6 @@ static void sample(struct dn_ebpf *ebpf, struct dn_frame *frame)
 {
 	struct lifecycle *self = data_of(ebpf);
 	const struct dn_wire_usage *usage = &ebpf->totals.usage;
-	uint64_t user, system;
 
 	check_losses(ebpf, frame->final);
 	if (ebpf->alive && (ebpf->env->per_process || frame->final)) {
@@ -327,11 +328,11 @@ static void sample(struct dn_ebpf *ebpf, struct dn_frame *frame)
 		if (dn_ebpf_has(ebpf, counters[i].metric))
 			dn_frame_u64(frame, counters[i].metric, usage->value[counters[i].usage]);
 	}
-	split(usage, &user, &system);
+	divide(&self->cpu, usage);
 	if (dn_ebpf_has(ebpf, DN_M_cpu_user_ns))
-		dn_frame_u64(frame, DN_M_cpu_user_ns, user);
+		dn_frame_u64(frame, DN_M_cpu_user_ns, self->cpu.user_ns);
 	if (dn_ebpf_has(ebpf, DN_M_cpu_system_ns))
-		dn_frame_u64(frame, DN_M_cpu_system_ns, system);
+		dn_frame_u64(frame, DN_M_cpu_system_ns, self->cpu.system_ns);
 	if (dn_ebpf_has(ebpf, DN_M_process_execs))
 		dn_frame_u64(frame, DN_M_process_execs, ebpf->totals.execs);
 	if (dn_ebpf_has(ebpf, DN_M_process_threads_started))

@@ -8,8 +8,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <denet/fs.h>
 #include <denet/arena.h>
+#include <denet/cpu-split.h>
+#include <denet/fs.h>
 
 #include "derive.h"
 #include "session.h"
@@ -185,17 +186,22 @@ static void cross_check_cpu(struct dn_session *session, const struct dn_frame *f
 	}
 }
 
-/*
- * The split of CPU time is sampled by the kernel and scaled to its own total; where another source
- * supplies the total (it begins at the exec, rusage at the fork), the split is scaled to that one,
- * so that the parts never exceed it.
- */
+static uint64_t last_of(const struct dn_session *session, unsigned metric)
+{
+	const struct dn_value *last = &session->before.value[metric];
+
+	return last->type == DN_VALUE_U64 ? last->u64 : 0;
+}
+
+/* Another source supplies the total (it begins at the exec, rusage at the fork): the parts are made
+ * parts of that one. */
 static void fit_cpu_split(const struct dn_session *session, struct dn_frame *frame)
 {
 	struct dn_value *user = &frame->value[DN_M_cpu_user_ns],
 			*system = &frame->value[DN_M_cpu_system_ns];
 	const struct dn_value *total = &frame->value[DN_M_cpu_total_ns];
-	double share;
+	struct dn_cpu_split split = {
+		last_of(session, DN_M_cpu_user_ns), last_of(session, DN_M_cpu_system_ns)};
 
 	if (total->type != DN_VALUE_U64 || user->type != DN_VALUE_U64 ||
 		system->type != DN_VALUE_U64 ||
@@ -203,11 +209,9 @@ static void fit_cpu_split(const struct dn_session *session, struct dn_frame *fra
 			session->plan.supplier[DN_M_cpu_user_ns] ||
 		dn_add_sat(user->u64, system->u64) <= total->u64)
 		return;
-	share = (double)user->u64 / ((double)user->u64 + (double)system->u64);
-	user->u64 = (uint64_t)(share * (double)total->u64);
-	if (user->u64 > total->u64)
-		user->u64 = total->u64;
-	system->u64 = total->u64 - user->u64;
+	dn_cpu_divide(&split, total->u64, user->u64, system->u64);
+	user->u64 = split.user_ns;
+	system->u64 = split.system_ns;
 }
 
 static void fill_frame(struct dn_session *session, struct dn_frame *frame, bool final)
@@ -235,8 +239,8 @@ static void fill_frame(struct dn_session *session, struct dn_frame *frame, bool 
 	}
 	put_process_counts(session, frame);
 	drop_missing(session, frame);
-	fit_cpu_split(session, frame);
 	keep_counters_monotonic(session, frame);
+	fit_cpu_split(session, frame);
 	if (final)
 		cross_check_cpu(session, frame);
 	dn_derive(frame, session->before.seq ? &session->before : NULL,

@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include <denet/cpu-split.h>
+
 #include "derive.h"
 #include "plan.h"
 #include "sampler.h"
@@ -303,6 +305,28 @@ static void the_dead_are_folded_by_name_and_bounded(void **state)
 	dn_tree_free(tree);
 }
 
+static void user_and_system_time_are_parts_that_never_fall(void **state)
+{
+	struct dn_cpu_split cpu = {0, 0};
+
+	dn_cpu_divide(&cpu, 5000, 0, 0);
+	assert_true(cpu.user_ns == 5000 && cpu.system_ns == 0);
+	/* The first tick came in the kernel: what was told of user time stands. */
+	dn_cpu_divide(&cpu, 7000, 0, 1);
+	assert_true(cpu.user_ns == 5000 && cpu.system_ns == 2000);
+	dn_cpu_divide(&cpu, 16000, 1, 1);
+	assert_true(cpu.user_ns == 8000 && cpu.system_ns == 8000);
+	dn_cpu_divide(&cpu, 17000, 9, 1);
+	assert_true(cpu.user_ns == 9000 && cpu.system_ns == 8000);
+	/* A total that falls is nothing that callers have; the parts are parts of it all the same.
+	 */
+	dn_cpu_divide(&cpu, 4000, 1, 0);
+	assert_true(cpu.user_ns == 4000 && cpu.system_ns == 0);
+	cpu = (struct dn_cpu_split){0, 0};
+	dn_cpu_divide(&cpu, UINT64_MAX, UINT64_MAX, UINT64_MAX);
+	assert_true(cpu.user_ns + cpu.system_ns == UINT64_MAX);
+}
+
 static void the_interval_ramps_between_one_and_ten_seconds(void **state)
 {
 	const uint64_t ms = 1000000, s = 1000 * ms;
@@ -333,6 +357,7 @@ int main(void)
 		cmocka_unit_test(a_reused_pid_is_another_process),
 		cmocka_unit_test(many_live_processes_are_all_found),
 		cmocka_unit_test(the_dead_are_folded_by_name_and_bounded),
+		cmocka_unit_test(user_and_system_time_are_parts_that_never_fall),
 		cmocka_unit_test(the_interval_ramps_between_one_and_ten_seconds),
 	};
 
