@@ -133,7 +133,8 @@ def blocked(run):
     # What is blocked begins after the call and its timer do. The writer of the pipe sleeps, and waits for its turn, at a pipe too.
     bounds = {"sleep": (asked * 2, calls["nanosleep"]["sum_ns"] + calls["read"]["sum_ns"]), "network": (asked, calls["ppoll"]["sum_ns"]),
               "pipe": (asked, calls["read"]["sum_ns"] * 2), "futex": (asked, calls["futex"]["sum_ns"])}
-    return first(*(stands(run, f"sched.blocked.{kind}_ns", low * 0.8, high) for kind, (low, high) in bounds.items()))
+    busy = run.value("cpu.total_ns") + run.value("cpu.run_delay_ns")
+    return first(*(stands(run, f"sched.blocked.{kind}_ns", low - busy, high) for kind, (low, high) in bounds.items()))
 
 
 def call_times(run):
