@@ -170,9 +170,10 @@ class Checker:
                     assert value >= before, f"{name} fell from {before} to {value} in {record['kind']} {record.get('seq')}"
                     last_values[name] = value
                 self.produced.add(name)
-            parts = [values.get(f"cpu.{part}_ns") for part in ("user", "system", "total")]
-            if None not in parts and declared["cpu.total_ns"]["quality"] != "simulated":
-                assert parts[0] + parts[1] <= parts[2], f"user and system time are more than all: {parts}"
+            for cpu in [record.get("tree", {}).get("cpu", {}), *(row.get("cpu", {}) for row in record.get("processes", []))]:
+                parts = [cpu.get(f"{part}_ns") for part in ("user", "system", "total")]
+                if None not in parts and declared["cpu.total_ns"]["quality"] != "simulated":
+                    assert parts[0] + parts[1] <= parts[2], f"user and system time are more than all: {parts}"
         if complete and stream.summary:
             summary = stream.summary
             for name, state in summary.get("metrics", {}).items():

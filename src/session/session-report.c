@@ -193,8 +193,10 @@ static uint64_t last_of(const struct dn_session *session, unsigned metric)
 	return last->type == DN_VALUE_U64 ? last->u64 : 0;
 }
 
-/* Another source supplies the total (it begins at the exec, rusage at the fork): the parts are made
- * parts of that one. */
+/*
+ * The total is of another source (it begins at the exec, rusage at the fork) or of a finer clock than
+ * the ticks: the parts are made parts of that one.
+ */
 static void fit_cpu_split(const struct dn_session *session, struct dn_frame *frame)
 {
 	struct dn_value *user = &frame->value[DN_M_cpu_user_ns],
@@ -205,8 +207,7 @@ static void fit_cpu_split(const struct dn_session *session, struct dn_frame *fra
 
 	if (total->type != DN_VALUE_U64 || user->type != DN_VALUE_U64 ||
 		system->type != DN_VALUE_U64 ||
-		session->plan.supplier[DN_M_cpu_total_ns] ==
-			session->plan.supplier[DN_M_cpu_user_ns] ||
+		session->plan.metric[DN_M_cpu_total_ns].quality == DN_QUALITY_SIMULATED ||
 		dn_add_sat(user->u64, system->u64) <= total->u64)
 		return;
 	dn_cpu_divide(&split, total->u64, user->u64, system->u64);

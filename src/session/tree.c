@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <denet/cpu-split.h>
 #include <denet/fs.h>
 
 #include "derive.h"
@@ -17,6 +18,7 @@ struct node {
 	bool reaped_by_us;
 	uint32_t told; /* a bit per backend that saw its birth */
 	uint64_t derived_cpu_ns, derived_t_ns; /* at the last dn_tree_derive() */
+	struct dn_cpu_split split; /* what was told of it */
 };
 
 struct dn_tree {
@@ -244,6 +246,26 @@ static void forget_last_seen(struct dn_process *process)
 		dn_process_none(process, metrics[i]);
 }
 
+/* Ticks are coarser than the clock that the total is of, rusage begins earlier: the parts are made
+ * parts of it. */
+static void fit_cpu_split(struct node *node)
+{
+	struct dn_value *value = node->process.value;
+	const struct dn_value *total = &value[dn_process_slot(DN_M_cpu_total_ns)];
+	struct dn_value *user = &value[dn_process_slot(DN_M_cpu_user_ns)];
+	struct dn_value *system = &value[dn_process_slot(DN_M_cpu_system_ns)];
+
+	if (total->type != DN_VALUE_U64 || user->type != DN_VALUE_U64 ||
+		system->type != DN_VALUE_U64)
+		return;
+	if (dn_add_sat(user->u64, system->u64) > total->u64) {
+		dn_cpu_divide(&node->split, total->u64, user->u64, system->u64);
+		user->u64 = node->split.user_ns;
+		system->u64 = node->split.system_ns;
+	}
+	node->split = (struct dn_cpu_split){user->u64, system->u64};
+}
+
 static void end(struct dn_tree *tree, struct dn_process *process, uint64_t t_ns)
 {
 	process->alive = false;
@@ -254,6 +276,7 @@ static void end(struct dn_tree *tree, struct dn_process *process, uint64_t t_ns)
 	tree->listener->exited(tree->listener, process, t_ns);
 	if (!process->exit_known)
 		forget_last_seen(process);
+	fit_cpu_split((struct node *)process);
 	dn_top_add(&tree->top, process, process->exit_ns);
 	erase(tree, process);
 }
@@ -334,6 +357,7 @@ void dn_tree_derive(struct dn_tree *tree, uint64_t now_ns)
 
 		if (cpu->type != DN_VALUE_U64)
 			continue;
+		fit_cpu_split(node);
 		p->value[usage_slot].type = DN_VALUE_F64;
 		p->value[usage_slot].f64 =
 			dn_derive_percent(dn_sub_sat(cpu->u64, node->derived_cpu_ns),
