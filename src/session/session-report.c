@@ -194,8 +194,8 @@ static uint64_t last_of(const struct dn_session *session, unsigned metric)
 }
 
 /*
- * The total is of another source (it begins at the exec, rusage at the fork) or of a finer clock than
- * the ticks: the parts are made parts of that one.
+ * The total is of another source (it begins at the exec, rusage at the fork) or of a finer clock
+ * than the ticks: the parts are made parts of that one.
  */
 static void fit_cpu_split(const struct dn_session *session, struct dn_frame *frame)
 {
