@@ -26,7 +26,7 @@
  * Where the current task is the only one that is looked at: loading is quicker, since the kernel
  * need not search its BTF for the event (0.8 ms each). Other arguments are plain numbers.
  */
-#define DN_RAW_TRACEPOINT(name) SEC("raw_tp/" #name)
+#define DN_RAW_TRACEPOINT(name) SEC("dn_raw/" #name)
 /*
  * The same where the first argument is the current task: ctx_task(ctx) is that. Kernels without
  * bpf_get_current_task_btf() have it from the argument only.

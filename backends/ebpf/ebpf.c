@@ -115,6 +115,7 @@ static void add_objects(struct dn_ebpf *ebpf)
 	const uint32_t others = ~(uint32_t)(DN_FEATURE_COUNT | DN_FEATURE_SAMPLED);
 
 	(void)dn_ebpf_objects_add(&ebpf->objects, "process");
+	(void)dn_ebpf_objects_add(&ebpf->objects, "switch");
 	(void)dn_ebpf_objects_add_late(&ebpf->objects, "pass");
 	if (ebpf->features & others)
 		(void)dn_ebpf_objects_add(&ebpf->objects, "syscalls");

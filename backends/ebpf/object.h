@@ -56,13 +56,15 @@ struct dn_ebpf_objects {
 	struct dn_ebpf_program program[DN_EBPF_PROGRAMS_MAX];
 	unsigned n_programs;
 	int shared[DN_EBPF_SHARED_MAX]; /* maps that all objects share: descriptors */
-	char log[4096]; /* what libbpf and the verifier said last, for --debug */
-	size_t log_len;
-	char refused[64]; /* the program that the kernel did not take */
+	/* While threads load. */
+	uint32_t being_made; /* of the shared maps, a bit each; under a lock */
+	unsigned next; /* the object that is loaded next */
+	bool first_failed;
 	char refusals[2048]; /* the telling lines for each program that was refused */
 	size_t refusals_len;
 	uint64_t load_ns, attach_ns;
-	/* Asked before each load of an object: sets what must be known then. */
+	/* Asked before each load of an object: sets what must be known then. One thread at a time
+	 * calls this and reduce(). */
 	void (*prepare)(void *arg, const char *name, struct bpf_object *object);
 	/* A program with features was refused: true when it is worth trying again with fewer. */
 	bool (*reduce)(void *arg, const char *program);

@@ -64,7 +64,8 @@ static void prepare(struct dn_ebpf *ebpf, const char *name, struct bpf_object *o
 	static const bool yes = true;
 	uint8_t class[DN_CALLS_N];
 
-	if (strcmp(name, "process") != 0 && strcmp(name, "pass") != 0)
+	if (strcmp(name, "process") != 0 && strcmp(name, "switch") != 0 &&
+		strcmp(name, "pass") != 0)
 		return;
 	for (unsigned abi = 0; abi < 3; abi++) {
 		for (unsigned nr = 0; nr < DN_CALLS_PER_ABI; nr++)
@@ -97,7 +98,7 @@ static void put_details(struct dn_ebpf *ebpf, struct sched *self, struct dn_fram
 
 	memset(&self->run_delay, 0, sizeof(self->run_delay));
 	memset(self->blocked, 0, sizeof(self->blocked));
-	if (dn_ebpf_read_percpu(ebpf, dn_ebpf_map(&ebpf->objects, "process", "dn_sched"), 0,
+	if (dn_ebpf_read_percpu(ebpf, dn_ebpf_map(&ebpf->objects, "switch", "dn_sched"), 0,
 		    sizeof(struct dn_wire_sched), add_cpu, self) < 0)
 		return;
 	if (dn_ebpf_has(ebpf, DN_M_sched_run_delay))
@@ -146,7 +147,7 @@ static void finish(struct dn_ebpf *ebpf)
 
 const struct dn_ebpf_group dn_ebpf_group_sched = {
 	.id = DN_PROBES_SCHED,
-	.object = "process",
+	.object = "switch",
 	.metric = metrics,
 	.n_metrics = sizeof(metrics) / sizeof(metrics[0]),
 	.prepare = prepare,
