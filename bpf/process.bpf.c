@@ -23,8 +23,26 @@ struct {
 
 /* Lives */
 
-DN_TRACEPOINT(sched_process_fork)
-int BPF_PROG(dn_fork, struct task_struct *parent, struct task_struct *child)
+/*
+ * The kernel runs no program on top of itself on one CPU. Where others can preempt a program (Linux
+ * 7), it leaves out what they do there until that one goes on, be it a birth. So each of these hooks
+ * has a second program, loaded there only, for what the first one did not see: both would have to be
+ * preempted at once.
+ */
+static __always_inline bool is_seen(struct dn_task *state, u32 what, bool again)
+{
+	if (!again) {
+		state->seen |= what;
+		return false;
+	}
+	if (!(state->seen & what))
+		return false;
+	state->seen &= ~what;
+	return true;
+}
+
+static __always_inline int on_fork(
+	struct task_struct *parent, struct task_struct *child, bool again)
 {
 	struct dn_task *state = task_find(parent), *born;
 	struct dn_wire_control *c = control();
@@ -35,6 +53,8 @@ int BPF_PROG(dn_fork, struct task_struct *parent, struct task_struct *child)
 	if (!state)
 		note_outside();
 	if (!state || !c || !sum || state->flags & DN_TASK_WAITS_FOR_EXEC)
+		return 0;
+	if (is_seen(state, DN_SEEN_FORK, again))
 		return 0;
 	thread = child->tgid == parent->tgid;
 	if (!thread && c->no_children)
@@ -61,6 +81,18 @@ int BPF_PROG(dn_fork, struct task_struct *parent, struct task_struct *child)
 	return 0;
 }
 
+DN_TRACEPOINT(sched_process_fork)
+int BPF_PROG(dn_fork, struct task_struct *parent, struct task_struct *child)
+{
+	return on_fork(parent, child, false);
+}
+
+DN_TRACEPOINT(sched_process_fork)
+int BPF_PROG(dn_fork_again, struct task_struct *parent, struct task_struct *child)
+{
+	return on_fork(parent, child, true);
+}
+
 #ifdef DENET_HASH
 /* A thread that isn't the leader executes: from then on it has the leader's number. */
 static __always_inline struct dn_task *take_number(struct task_struct *task, u32 old)
@@ -76,8 +108,7 @@ static __always_inline struct dn_task *take_number(struct task_struct *task, u32
 }
 #endif
 
-DN_TASK_TRACEPOINT(sched_process_exec)
-int dn_exec(unsigned long long *ctx)
+static __always_inline int on_exec(unsigned long long *ctx, bool again)
 {
 	struct task_struct *task = ctx_task(ctx);
 	struct dn_task *state = task_find(task);
@@ -90,7 +121,7 @@ int dn_exec(unsigned long long *ctx)
 #endif
 	if (!state)
 		note_outside();
-	if (!state || !sum)
+	if (!state || !sum || is_seen(state, DN_SEEN_EXEC, again))
 		return 0;
 	if (state->flags & DN_TASK_WAITS_FOR_EXEC)
 		state->flags = DN_TASK_ACTIVE;
@@ -103,6 +134,18 @@ int dn_exec(unsigned long long *ctx)
 	record_head(record, DN_RECORD_EXEC, task, 0);
 	record_submit(record);
 	return 0;
+}
+
+DN_TASK_TRACEPOINT(sched_process_exec)
+int dn_exec(unsigned long long *ctx)
+{
+	return on_exec(ctx, false);
+}
+
+DN_TASK_TRACEPOINT(sched_process_exec)
+int dn_exec_again(unsigned long long *ctx)
+{
+	return on_exec(ctx, true);
 }
 
 /* Of the thread itself; by another one (a write to its comm) it is not told. */
@@ -150,8 +193,7 @@ static __always_inline bool is_first_to_find_none(struct task_struct *task)
  * A process ends with the last switch of its last thread, where its CPU time is complete. What may
  * be gone by then, since its parent may have waited for it, is kept here.
  */
-DN_TASK_TRACEPOINT(sched_process_exit)
-int dn_exit(unsigned long long *ctx)
+static __always_inline int on_exit(unsigned long long *ctx, bool again)
 {
 	struct task_struct *task = ctx_task(ctx);
 	struct dn_task *state = task_find(task);
@@ -161,6 +203,8 @@ int dn_exit(unsigned long long *ctx)
 	if (!state)
 		note_outside();
 	if (!state || !(state->flags & DN_TASK_ACTIVE) || !sum)
+		return 0;
+	if (is_seen(state, DN_SEEN_EXIT, again))
 		return 0;
 	last = BPF_CORE_READ(task, signal, live.counter) <= 0;
 	if (last && !is_first_to_find_none(task)) {
@@ -183,4 +227,16 @@ int dn_exit(unsigned long long *ctx)
 		state->start_ns = BPF_CORE_READ(task, group_leader, start_time);
 	sum->leaving++;
 	return 0;
+}
+
+DN_TASK_TRACEPOINT(sched_process_exit)
+int dn_exit(unsigned long long *ctx)
+{
+	return on_exit(ctx, false);
+}
+
+DN_TASK_TRACEPOINT(sched_process_exit)
+int dn_exit_again(unsigned long long *ctx)
+{
+	return on_exit(ctx, true);
 }

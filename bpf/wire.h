@@ -97,6 +97,13 @@ enum dn_wire_slot {
 	DN_SLOT_N,
 };
 
+/* Hooks that there are twice where programs can be preempted: what the first one has seen. */
+enum dn_wire_seen {
+	DN_SEEN_FORK = 1,
+	DN_SEEN_EXEC = 2,
+	DN_SEEN_EXIT = 4,
+};
+
 struct dn_task {
 	/* What a pass looks at of a thread that has not run: in the first cache line of the
 	 * storage, which has 8 bytes of the kernel's. */
@@ -119,7 +126,8 @@ struct dn_task {
 	__u64 enter_ns; /* when it entered the system call that it is in */
 	__u64 exit_ns, start_ns; /* LAST: when, and of the process; start_ns also: its sums have a
 				    baseline */
-	__u32 exit_pid, exit_ppid, exit_status, zero;
+	__u32 exit_pid, exit_ppid, exit_status;
+	__u32 seen; /* enum dn_wire_seen; written by itself only */
 	__u64 group[DN_SLOT_N]; /* what the groups keep between two hooks; see each */
 	__u64 counted[DN_USAGE_N]; /* what the sums of its process have of it, and the tree's */
 };

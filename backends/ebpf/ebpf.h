@@ -80,7 +80,8 @@ struct dn_ebpf {
 	struct dn_ebpf_ring *ring;
 	struct dn_wire_totals totals; /* summed at this sample */
 	uint64_t losses[DN_LOSS_N], losses_told[DN_LOSS_N];
-	uint64_t missed[DN_EBPF_PROGRAMS_MAX]; /* events that each program did not see */
+	uint64_t missed[DN_EBPF_PROGRAMS_MAX]; /* events that each program did not see before */
+	uint64_t unseen[DN_EBPF_PROGRAMS_MAX]; /* and since, as far as told */
 	uint64_t received; /* ring records */
 	bool alive; /* somebody may be: of those that ended all is known, and no pass is needed */
 	bool still; /* at the last pass nobody had a CPU or was about to */
@@ -115,7 +116,9 @@ void dn_ebpf_degrade_group(
  * programs ask is_sampled_out(). */
 void dn_ebpf_set_sampling(struct dn_ebpf *ebpf, enum dn_probe_group id, uint32_t every);
 
-/* misses.c. begin: what came before is not ours. */
+/* misses.c. is_preempted: does this kernel let others preempt programs? begin: what came before is
+ * not ours. */
+bool dn_ebpf_is_preempted(void);
 void dn_ebpf_misses_begin(struct dn_ebpf *ebpf);
 void dn_ebpf_misses_tell(struct dn_ebpf *ebpf);
 bool dn_ebpf_has_word(const char *words, const char *word); /* words: separated by spaces */

@@ -217,8 +217,14 @@ static void prepare(struct dn_ebpf *ebpf, const char *name, struct bpf_object *o
 {
 	int cpus = libbpf_num_possible_cpus();
 
-	if (strcmp(name, "process") == 0)
-		dn_ebpf_resize(object, "dn_ended", ENDED_PER_CPU * (cpus > 0 ? (uint32_t)cpus : 1));
+	if (strcmp(name, "process") != 0)
+		return;
+	dn_ebpf_resize(object, "dn_ended", ENDED_PER_CPU * (cpus > 0 ? (uint32_t)cpus : 1));
+	if (dn_ebpf_is_preempted())
+		return;
+	dn_ebpf_leave_out(object, "dn_fork_again");
+	dn_ebpf_leave_out(object, "dn_exec_again");
+	dn_ebpf_leave_out(object, "dn_exit_again");
 }
 
 static int start(struct dn_ebpf *ebpf)
