@@ -205,10 +205,16 @@ static void fit_cpu_split(const struct dn_session *session, struct dn_frame *fra
 	struct dn_cpu_split split = {
 		last_of(session, DN_M_cpu_user_ns), last_of(session, DN_M_cpu_system_ns)};
 
-	if (total->type != DN_VALUE_U64 || user->type != DN_VALUE_U64 ||
-		system->type != DN_VALUE_U64 ||
-		session->plan.metric[DN_M_cpu_total_ns].quality == DN_QUALITY_SIMULATED ||
-		dn_add_sat(user->u64, system->u64) <= total->u64)
+	if (user->type != DN_VALUE_U64 || system->type != DN_VALUE_U64 ||
+		session->plan.supplier[DN_M_cpu_total_ns] < 0 ||
+		session->plan.metric[DN_M_cpu_total_ns].quality == DN_QUALITY_SIMULATED)
+		return;
+	if (total->type != DN_VALUE_U64) {
+		/* Parts of what nobody can say at this look; at the next one it might be less. */
+		user->type = system->type = DN_VALUE_NONE;
+		return;
+	}
+	if (dn_add_sat(user->u64, system->u64) <= total->u64)
 		return;
 	dn_cpu_divide(&split, total->u64, user->u64, system->u64);
 	user->u64 = split.user_ns;
