@@ -203,7 +203,7 @@ static void test_page_full(void **state)
 	char name[32];
 	const char *shown;
 
-	memset(argument, 'x', sizeof(argument) - 1);
+	memset(argument, 'w', sizeof(argument) - 1);
 	run.command = command;
 	for (unsigned i = 0; i < 11; i++) {
 		snprintf(name, sizeof(name), "hw.event_%u", i);
@@ -232,7 +232,7 @@ static void test_page_full(void **state)
 	summary.n_commands = 6;
 	shown = page(false, 80);
 	assert_fits(shown, 24, 80);
-	assert_has(shown, "a?b?]0;x? xxx");
+	assert_has(shown, "a?b?]0;x? www");
 	assert_has(shown, "...: killed by SIGSEGV after 3.00 s\n");
 	assert_has(shown, "and 8 more in the stream\n");
 	assert_has(shown, "~ sampled or scaled, >= at least");
