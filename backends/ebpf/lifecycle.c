@@ -142,6 +142,12 @@ static struct dn_process *unseen_birth(
 	if (!ebpf->process_source || pid <= 0 || record->start_ns >= self->attached_ns ||
 		self->generation > 1)
 		return NULL;
+	/* A target was in the tree from the beginning; its end was noticed before its last switch.
+	 */
+	for (unsigned i = 0; i < ebpf->env->n_targets; i++) {
+		if (ebpf->env->targets[i] == pid)
+			return NULL;
+	}
 	process = dn_tree_fork(
 		ebpf->core->tree, pid, (pid_t)record->head.ppid, record->head.t_ns, true);
 	if (process)
