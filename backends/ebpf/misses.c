@@ -98,8 +98,10 @@ void dn_ebpf_misses_tell(struct dn_ebpf *ebpf)
 	for (unsigned i = 0; i < ebpf->objects.n_programs; i++)
 		missed[i] = dn_sub_sat(misses_of(&ebpf->objects.program[i]), ebpf->missed[i]);
 	for (unsigned i = 0; i < ebpf->objects.n_programs; i++) {
-		uint64_t unseen = unseen_by(ebpf, missed, i);
+		uint64_t unseen = missed[i];
 
+		if (unseen > ebpf->unseen[i])
+			unseen = unseen_by(ebpf, missed, i);
 		if (unseen <= ebpf->unseen[i])
 			continue;
 		more += unseen - ebpf->unseen[i];

@@ -64,8 +64,7 @@ static void prepare(struct dn_ebpf *ebpf, const char *name, struct bpf_object *o
 	static const bool yes = true;
 	uint8_t class[DN_CALLS_N];
 
-	if (strcmp(name, "process") != 0 && strcmp(name, "switch") != 0 &&
-		strcmp(name, "pass") != 0)
+	if (strcmp(name, "switch") != 0 && strcmp(name, "pass") != 0)
 		return;
 	for (unsigned abi = 0; abi < 3; abi++) {
 		for (unsigned nr = 0; nr < DN_CALLS_PER_ABI; nr++)

@@ -32,4 +32,16 @@ static inline void dn_cpu_divide(struct dn_cpu_split *split, uint64_t total_ns,
 	split->system_ns = total_ns - user_ns;
 }
 
+/* Makes two parts of another source parts of the total where they are more than that. */
+static inline void dn_cpu_fit(
+	struct dn_cpu_split *split, uint64_t total_ns, uint64_t *user_ns, uint64_t *system_ns)
+{
+	if (dn_add_sat(*user_ns, *system_ns) > total_ns) {
+		dn_cpu_divide(split, total_ns, *user_ns, *system_ns);
+		*user_ns = split->user_ns;
+		*system_ns = split->system_ns;
+	}
+	*split = (struct dn_cpu_split){*user_ns, *system_ns};
+}
+
 #endif

@@ -214,11 +214,7 @@ static void fit_cpu_split(const struct dn_session *session, struct dn_frame *fra
 		user->type = system->type = DN_VALUE_NONE;
 		return;
 	}
-	if (dn_add_sat(user->u64, system->u64) <= total->u64)
-		return;
-	dn_cpu_divide(&split, total->u64, user->u64, system->u64);
-	user->u64 = split.user_ns;
-	system->u64 = split.system_ns;
+	dn_cpu_fit(&split, total->u64, &user->u64, &system->u64);
 }
 
 static void fill_frame(struct dn_session *session, struct dn_frame *frame, bool final)

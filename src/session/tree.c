@@ -258,12 +258,7 @@ static void fit_cpu_split(struct node *node)
 	if (total->type != DN_VALUE_U64 || user->type != DN_VALUE_U64 ||
 		system->type != DN_VALUE_U64)
 		return;
-	if (dn_add_sat(user->u64, system->u64) > total->u64) {
-		dn_cpu_divide(&node->split, total->u64, user->u64, system->u64);
-		user->u64 = node->split.user_ns;
-		system->u64 = node->split.system_ns;
-	}
-	node->split = (struct dn_cpu_split){user->u64, system->u64};
+	dn_cpu_fit(&node->split, total->u64, &user->u64, &system->u64);
 }
 
 static void end(struct dn_tree *tree, struct dn_process *process, uint64_t t_ns)
